@@ -1,0 +1,45 @@
+# Everything a person or CI does here. `make demo` and `make test` need git, make, Python 3.11 and a package registry.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PACKAGES := store extract probe aggregate drfarm
+
+.PHONY: help install demo test format lint types layers tests bench clean
+
+help:
+	@echo "make demo   install what is needed, then measure a small network on scanned digits"
+	@echo "make test   everything CI checks: format, lint, types, layers, tests"
+	@echo "make bench  speeds, each beside its baseline of the same run (docs/performance.md)"
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/drfarm demo
+
+test: format lint types layers tests
+
+format: install
+	$(BIN)/ruff format --check .
+
+lint: install
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+layers: install
+	$(BIN)/lint-imports --no-logo
+
+tests: install
+	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -q -s
+
+clean:
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,65 @@
+"""Write a figure to disk: the same bytes for the same figure, whole files or none."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from aggregate.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Software and dates would change the bytes with the version of matplotlib and the day.
+_METADATA: Final[dict[str, dict[str, None]]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+_DPI: Final = 200
+
+
+def save_figure(fig: "Figure", path_stem: str | Path) -> list[Path]:
+    """Write `<path_stem>.png` (200 dpi) and `<path_stem>.pdf`, each replaced as a whole.
+
+    Parameters
+    ----------
+    path_stem
+        Path without suffix; a dot in the name is kept. The folder must exist.
+
+    Returns
+    -------
+    list[Path]
+        The files written: PNG, PDF.
+
+    Raises
+    ------
+    InvalidOption
+        If the folder does not exist.
+    """
+    stem = Path(path_stem)
+    if not stem.parent.is_dir():
+        raise InvalidOption(f"the folder of a figure must exist, got {str(stem)!r}: create {str(stem.parent)!r} first")
+    paths = []
+    for suffix, metadata in _METADATA.items():
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format=suffix, dpi=_DPI, metadata=metadata)
+        paths.append(_write(stem.with_name(f"{stem.name}.{suffix}"), buffer.getvalue()))
+    return paths
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Write to a neighbour and rename it: a reader sees the old file or the new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        # mkstemp makes files for the owner alone; 0o666 less the umask is what open() would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

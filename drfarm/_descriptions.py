@@ -1,0 +1,77 @@
+"""Keeping what loading a network told, so that a finished study is planned without loading it again.
+
+Kept only where a digest covers all that decides it: weights from a file and code from timm or torchvision.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from extract import LayerSpec, ModelDescription, ModelSpec, ResolvedLayer, describe_model
+from extract._weights import file_digest
+from store import NotFound, Store, canonical_json, content_id
+
+_FORMAT = 1
+
+
+def describe(spec: ModelSpec, layers: Sequence[LayerSpec], store: Store | None) -> ModelDescription:
+    """Describe a network and its layers, from the store's memory where it holds for certain."""
+    key = _key(spec, layers)
+    if store is None or key is None:
+        return describe_model(spec, layers)
+    kept = _recall(store, key)
+    if kept is not None:
+        return _from_dict(kept, spec)
+    description = describe_model(spec, layers)
+    store.objects.put(_name(key), canonical_json(_to_dict(description)))
+    return description
+
+
+def _key(spec: ModelSpec, layers: Sequence[LayerSpec]) -> str | None:
+    file = Path(spec.weights)
+    if not spec.source.startswith(("timm:", "torchvision:")) or not file.is_file():
+        return None
+    return content_id(
+        {
+            "format": _FORMAT,
+            "model": {**asdict(spec), "name": "", "weights": file_digest(file)},
+            "layers": [asdict(layer) for layer in layers],
+            "versions": {name: version(name) for name in ("timm", "torchvision", "torch")},
+        }
+    )
+
+
+def _name(key: str) -> str:
+    return f"descriptions/{key}.json"
+
+
+def _recall(store: Store, key: str) -> dict[str, Any] | None:
+    import json
+
+    try:
+        return dict(json.loads(store.objects.get(_name(key))))
+    except (NotFound, ValueError):
+        return None
+
+
+def _to_dict(description: ModelDescription) -> dict[str, Any]:
+    return {
+        "weights": description.weights,
+        "input_size": description.input_size,
+        "mean": list(description.mean),
+        "std": list(description.std),
+        "layers": [asdict(layer) for layer in description.layers],
+    }
+
+
+def _from_dict(kept: dict[str, Any], spec: ModelSpec) -> ModelDescription:
+    return ModelDescription(
+        spec=spec,
+        weights=kept["weights"],
+        input_size=kept["input_size"],
+        mean=tuple(kept["mean"]),
+        std=tuple(kept["std"]),
+        layers=tuple(ResolvedLayer(**layer) for layer in kept["layers"]),
+    )

@@ -1,0 +1,193 @@
+"""How the command shows plans, states, catalogues and answers. Pure but for what it prints."""
+
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from drfarm.planning import StudyPlan
+from drfarm.progress import duration
+from drfarm.running import RunReport
+from drfarm.status import StageStatus
+from store import InvalidRequest, RepresentationInfo, Store
+from store.schema import KINDS
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def parse_size(text: str | None) -> int | None:
+    """Read a size such as ``4GiB`` or ``500 MB`` as bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].lower() not in _UNITS:
+        raise InvalidRequest(f"a size has the form 4GiB or 500MB, got {text!r}.")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def size(n_bytes: float) -> str:
+    """Return a size as people say it."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"
+
+
+def default_folder(store_url: str, study: str) -> Path:
+    """Return where a study's table and figures go: into a local store, else beside the caller."""
+    return Path(f"{study}-report") if "://" in store_url else Path(store_url) / "reports" / study
+
+
+def plan_text(plan: StudyPlan) -> str:
+    """Tell what would run."""
+    left = plan.jobs_left
+    n_all = sum(len(j.ids) for j in plan.jobs)
+    n_left = sum(len(j.ids) for j in left)
+    lines = [
+        f"study {plan.study.study}, store {plan.store_url}",
+        (
+            f"extract  {n_left} of {n_all} representations to make: {sum(j.n_samples for j in left):,} images to run, "
+            f"up to {size(sum(j.n_bytes for j in left))} to store"
+        ),
+        f"probe    {plan.n_probes - plan.n_probes_done:,} of {plan.n_probes:,} probes to train",
+        f"cka      {plan.n_cka - plan.n_cka_done:,} of {plan.n_cka:,} CKA values to compute",
+    ]
+    if plan.tasks:
+        most = max(t.predicted_bytes for t in plan.tasks)
+        lines.append(
+            f"farm     {len(plan.tasks):,} tasks, about {duration(plan.predicted_s)} on one core, at most {size(most)} "
+            "of memory each"
+        )
+    if not left and not plan.tasks:
+        lines.append("nothing is left to do")
+    return "\n".join([*lines, *(f"note: {n}" for n in plan.notes)])
+
+
+def status_text(stages: Sequence[StageStatus], failures: Sequence[dict[str, Any]]) -> str:
+    """Tell how far each stage is."""
+    lines = []
+    for s in stages:
+        if s.n_all:
+            failed = f", {s.n_failed} failed" if s.n_failed else ""
+            lines.append(f"{s.stage:8} {s.n_done:,} of {s.n_all:,} {s.unit} done{failed}")
+    lines += [f"failed: {f['what']}: {f['error']}" for f in failures]
+    if failures:
+        lines.append("the next run tries what failed again.")
+    return "\n".join(lines)
+
+
+def failures_text(report: RunReport) -> str:
+    """Name what failed."""
+    lines = [f"{len(report.failures)} jobs failed; the rest is done."] if report.failures else []
+    lines += [f"  {what}: {why}" for what, why in report.failures]
+    if report.n_waiting:
+        lines.append(f"{report.n_waiting:,} results wait for features that are not complete: run `drfarm extract`.")
+    return "\n".join(lines)
+
+
+def catalogue_text(catalogue: Sequence[RepresentationInfo]) -> str:
+    """List representations."""
+    if not catalogue:
+        return "there are no representations."
+    rows = [
+        (
+            i.key.model,
+            i.key.layer,
+            i.key.dataset,
+            i.key.split,
+            f"{i.key.n_views} x {i.n_samples:,} x {i.width:,}",
+            i.key.dtype,
+            size(i.stored_bytes),
+            "complete" if i.complete else f"{i.n_chunks_done} of {i.n_chunks} chunks",
+            i.key.id[:12],
+        )
+        for i in catalogue
+    ]
+    return text_table(
+        ("model", "layer", "dataset", "split", "view x sample x neuron", "dtype", "stored", "state", "id"), rows
+    )
+
+
+def info_text(store: Store) -> str:
+    """Count what is in a store."""
+    catalogue = store.features.catalogue()
+    n_complete = sum(i.complete for i in catalogue)
+    stored = size(sum(i.stored_bytes for i in catalogue))
+    counts = f"{n_complete} complete representations, {len(catalogue) - n_complete} begun, {stored}"
+    lines = [f"store {store.url}", counts]
+    for kind in KINDS:
+        lines.append(f"{len(store.results.jobs(kind)):,} {'probes' if kind == 'probes' else 'CKA values'}")
+    failures = store.results.failures()
+    if failures:
+        lines.append(f"{len(failures)} jobs failed; `drfarm status STUDY` names them")
+    studies = [str(s["study"]) for s in store.studies()]
+    lines.append(f"studies: {', '.join(studies) if studies else 'none'}")
+    return "\n".join(lines)
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return an aligned plain-text table, however wide."""
+    table = Table(box=None, pad_edge=False, header_style="", show_edge=False)
+    for name in header:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(v) for v in row))
+    buffer = io.StringIO()
+    Console(file=buffer, width=10_000, no_color=True, markup=False, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def write_query(table: pa.Table, output_format: str, out: Path | None) -> None:
+    """Print an answer, or write it to a file."""
+    if output_format == "parquet":
+        if out is None:
+            raise InvalidRequest("parquet is not for the screen: give a file with -o FILE.")
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, out)
+        return
+    text = _query_text(table, output_format)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+
+
+def _query_text(table: pa.Table, output_format: str) -> str:
+    rows = table.to_pylist()
+    if output_format == "json":
+        return json.dumps(rows, default=_jsonable, indent=1)
+    if output_format == "csv":
+        import csv
+
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(table.column_names)
+        writer.writerows(["" if v is None else v for v in row.values()] for row in rows)
+        return buffer.getvalue().rstrip("\n")
+    return text_table(table.column_names, [list(r.values()) for r in rows]) + f"\n({len(rows):,} rows)"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_cell(v) for v in value[:6]) + (", ...]" if len(value) > 6 else "]")
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    return str(value)
+
+
+def _jsonable(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime | date) else str(value)

@@ -1,0 +1,194 @@
+"""Weights: reading a file, loading it strictly, and the digest that names what was loaded."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from extract.errors import WeightsMismatch, WeightsUnreadable
+from store.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_SHOWN = 10
+_WRAPPERS = ("state_dict", "model")
+_BLOCK_BYTES = 1 << 22
+
+
+def random_seed(weights: str) -> int | None:
+    """Return the seed of ``random:SEED``, or None where the weights are something else.
+
+    Raises
+    ------
+    InvalidRequest
+        If the seed is not an integer >= 0.
+    """
+    kind, colon, seed = weights.partition(":")
+    if kind != "random":
+        return None
+    if not colon or not seed.isdecimal():
+        raise InvalidRequest(f"weights {weights!r}: random weights have the form random:SEED, such as random:0.")
+    return int(seed)
+
+
+def is_file(weights: str) -> bool:
+    """Tell whether the weights are a path: neither ``hub`` nor ``random:SEED``."""
+    return weights != "hub" and random_seed(weights) is None
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes, hexadecimal.
+
+    Raises
+    ------
+    WeightsUnreadable
+        If the file is missing or can't be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except FileNotFoundError as e:
+        raise WeightsUnreadable(
+            f"weights: there is no file {path}. Give an existing .safetensors or torch file, `hub` or `random:SEED`."
+        ) from e
+    except OSError as e:
+        raise WeightsUnreadable(f"weights: {path} can't be read: {e}.") from e
+    return digest.hexdigest()
+
+
+def state_digest(state: "Mapping[str, torch.Tensor]") -> str:
+    """Return the sha256 over names, dtypes, shapes and bytes of a state dict, hexadecimal, whatever its order."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def read_state(path: Path) -> "dict[str, torch.Tensor]":
+    """Read a state dict; a top-level ``state_dict`` or ``model`` is unwrapped.
+
+    Nothing in the file is executed: a torch file is read with ``weights_only=True``.
+
+    Raises
+    ------
+    WeightsUnreadable
+        If the file is neither a ``.safetensors`` file nor a torch file of tensors.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix == ".safetensors":
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError) as e:
+            raise WeightsUnreadable(f"weights: {path} is not a readable safetensors file: {e}.") from e
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # the unpickler raises whatever the bytes lead it to
+        raise WeightsUnreadable(
+            f"weights: {path} is not a torch file that holds tensors only ({type(e).__name__}: {_first_line(e)}). "
+            "Save the state dict alone, with safetensors.torch.save_file or torch.save(model.state_dict(), ...)."
+        ) from e
+    return _unwrap(content, path)
+
+
+def _unwrap(content: Any, path: Path) -> "dict[str, torch.Tensor]":
+    for candidate in (content, *(content.get(k) for k in _WRAPPERS if isinstance(content, Mapping))):
+        if _is_state(candidate):
+            return dict(candidate)
+    found = f"keys {', '.join(map(repr, list(content)[:_SHOWN]))}" if isinstance(content, Mapping) else type(content)
+    raise WeightsUnreadable(
+        f"weights: {path} holds no state dict, neither at its top nor under {' or '.join(map(repr, _WRAPPERS))}; it "
+        f"has {found}. Save model.state_dict() to a file of its own."
+    )
+
+
+def _is_state(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, Mapping) and len(value) > 0 and all(isinstance(v, torch.Tensor) for v in value.values())
+
+
+def load_strictly(model: "nn.Module", state: "Mapping[str, torch.Tensor]", *, where: str) -> None:
+    """Load a state dict whose names and shapes are exactly the model's.
+
+    Raises
+    ------
+    WeightsMismatch
+        With the names that are missing, unexpected or of another shape, and what to do.
+    """
+    expected = model.state_dict()
+    missing = [k for k in expected if k not in state]
+    unexpected = [k for k in state if k not in expected]
+    shapes = [
+        f"{k}: {_shape(state[k])} in the file, {_shape(v)} in the model"
+        for k, v in expected.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    if missing or unexpected or shapes:
+        lines = [f"{where}: the weights don't fit the architecture."]
+        lines += _section("missing from the file", missing)
+        lines += _section("unexpected in the file", unexpected)
+        lines += _section("of another shape", shapes)
+        hint = _hint(expected, state, missing, unexpected)
+        raise WeightsMismatch("\n".join(lines + ([f"  hint: {hint}"] if hint else [])))
+    try:
+        model.load_state_dict(dict(state), strict=True)
+    except RuntimeError as e:
+        raise WeightsMismatch(f"{where}: the weights don't fit the architecture: {e}") from e
+
+
+def _section(title: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = [f"... and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return [f"  {title} ({len(names)}):", *(f"    {n}" for n in [*names[:_SHOWN], *more])]
+
+
+def _hint(
+    expected: "Mapping[str, torch.Tensor]",
+    state: "Mapping[str, torch.Tensor]",
+    missing: list[str],
+    unexpected: list[str],
+) -> str | None:
+    first = next(iter(state), "").partition(".")[0] + "."
+    if missing and len(first) > 1 and all(k.startswith(first) for k in state):
+        shared = sum(k.removeprefix(first) in expected for k in state)
+        if shared:
+            return (
+                f"every name in the file begins with {first!r}; save the file again without that prefix "
+                f"({shared} of {len(expected)} names then fit)."
+            )
+    heads = [k for k in expected if k in state and state[k].shape != expected[k].shape and expected[k].ndim > 0]
+    rows = {(state[k].shape[0], expected[k].shape[0]) for k in heads}
+    if not missing and not unexpected and 0 < len(heads) <= 4 and len(rows) == 1:
+        ((got, want),) = rows
+        if got != want:
+            return (
+                f"only the classifier differs: the file has {got} outputs, the model {want}; "
+                f"set args: {{num_classes: {got}}}."
+            )
+    if missing and not unexpected and len(missing) <= 2:
+        return "the file has no classifier; set args: {num_classes: 0}."
+    if unexpected and not missing and len(unexpected) <= 2 and not heads:
+        rows_in_file = {int(state[k].shape[0]) for k in unexpected if state[k].ndim > 0}
+        if len(rows_in_file) == 1:
+            return f"the file has a classifier, the model none; set args: {{num_classes: {rows_in_file.pop()}}}."
+    return None
+
+
+def _shape(tensor: "torch.Tensor") -> str:
+    return "(" + ", ".join(map(str, tensor.shape)) + ")"
+
+
+def _first_line(e: BaseException) -> str:
+    return next(iter(str(e).splitlines()), "")
