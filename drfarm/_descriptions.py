@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from extract import LayerSpec, ModelDescription, ModelSpec, ResolvedLayer, describe_model
-from extract._weights import file_digest
+from extract import LayerSpec, ModelDescription, ModelSpec, ResolvedLayer, describe_model, file_digest
 from store import NotFound, Store, canonical_json, content_id
 
 _FORMAT = 1

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 
 from drfarm import _show
@@ -19,6 +18,10 @@ from store import open_store as open_plain_store
 from store import verify as verify_store
 
 EXIT_FAILED, EXIT_WRONG, EXIT_INTERRUPTED = 1, 2, 130
+
+# Newer typers carry a click of their own, older ones use the installed one: the root of what is wrong with a command
+# line is found from one that they hand out, whichever it is.
+_CommandLineError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 app = typer.Typer(
     name="drfarm",
@@ -64,23 +67,24 @@ OutFolder = Annotated[
 def main() -> None:
     """Run the command and leave with its exit code."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
-    except click.ClickException as e:
+        code = app(standalone_mode=False) or 0
+    except _CommandLineError as e:
         e.show()
-        sys.exit(EXIT_WRONG)
-    except (KeyboardInterrupt, click.Abort):
+        code = EXIT_WRONG
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    except DrfarmError as e:
+        wrong = isinstance(e, InvalidRequest | NotFound | UnsupportedFormat | StorageFailure)
+        typer.echo(f"drfarm: {e}", err=True)
+        code = EXIT_WRONG if wrong else EXIT_FAILED
+    except BrokenPipeError:
+        os._exit(0)
+    if code == EXIT_INTERRUPTED:  # newer typers return it where older ones raise Abort
         typer.echo("\ninterrupted: what is finished is kept; run the same command again to go on.", err=True)
         # Threads of the farm may still be closing; nothing they hold is needed.
         sys.stderr.flush()
         os._exit(EXIT_INTERRUPTED)
-    except DrfarmError as e:
-        wrong = isinstance(e, InvalidRequest | NotFound | UnsupportedFormat | StorageFailure)
-        typer.echo(f"drfarm: {e}", err=True)
-        sys.exit(EXIT_WRONG if wrong else EXIT_FAILED)
-    except BrokenPipeError:
-        os._exit(0)
+    sys.exit(code)
 
 
 def _version(value: bool) -> None:

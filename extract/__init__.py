@@ -1,6 +1,7 @@
 """Run frozen networks once over each data set, and keep their activations. Importing this imports no torch."""
 
 from extract._fingerprint import fingerprint
+from extract._weights import file_digest
 from extract.datasets import Samples, open_samples
 from extract.errors import (
     CorruptSample,
@@ -61,6 +62,7 @@ __all__ = [
     "combine_jobs",
     "describe_model",
     "describe_split",
+    "file_digest",
     "fingerprint",
     "layer_widths",
     "load_model",

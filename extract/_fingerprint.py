@@ -18,7 +18,7 @@ def manifest_digest(samples: Samples) -> str:
     for name in samples.classes:
         digest.update(f"class\0{name}\n".encode())
     for i, (label, name) in enumerate(zip(samples.labels.tolist(), samples.sample_ids, strict=True)):
-        digest.update(f"{label}\0{samples.size_bytes(i)}\0{name}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{label}\0{samples.size_bytes(i)}\0{name}\n".encode())
     return digest.hexdigest()
 
 

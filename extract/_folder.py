@@ -1,6 +1,7 @@
 """``folder:PATH``: PATH/<split>/<class>/**/<image>; classes and files are sorted by name."""
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,12 @@ def open_folder(
                 "Remove the folder in every split, or name the classes to keep with `classes`."
             )
         labels += [label] * len(files)
+        for file, _ in files:
+            if any(unicodedata.category(c) in ("Cc", "Cs") for c in file):
+                raise InvalidDataset(
+                    f"{where}: {str(root)!r} has a file named {file!r}; names are kept as sample ids, so they are "
+                    "UTF-8 without control characters. Rename the file."
+                )
         ids += [f for f, _ in files]
         sizes += [n for _, n in files]
     return FolderSamples(

@@ -32,7 +32,9 @@ class ResolvedLayer:
     """Neurons after pooling."""
 
 
-def resolve_layers(loaded: LoadedModel, layers: Sequence[LayerSpec], *, where: str = "") -> tuple[ResolvedLayer, ...]:
+def resolve_layers(
+    loaded: LoadedModel, layers: Sequence[LayerSpec], *, where: str = "the network"
+) -> tuple[ResolvedLayer, ...]:
     """Find the layers that a study means, with their pooling and width; one forward pass of zeros.
 
     A glob is matched one dotted segment at a time (``blocks.*`` means blocks.0, not blocks.0.conv); what it matches
@@ -50,7 +52,7 @@ def resolve_layers(loaded: LoadedModel, layers: Sequence[LayerSpec], *, where: s
     found: dict[tuple[str, str], ResolvedLayer] = {}
     for spec in layers:
         for name, module, side in _match(loaded.module, spec, names, trial, where=where):
-            here = f"{where + ': ' if where else ''}layer {name!r}"
+            here = f"{where}: layer {name!r}"
             shape = _shape(trial, module, side, where=here)
             pool = resolve_pool(
                 shape, spec.pool, model=loaded.module, module=loaded.module.get_submodule(module), where=here

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from store.errors import InvalidRequest, UnknownName
-from store.ids import JSON, check_name
+from store.ids import JSON, canonical_json, check_name
 
 MODEL_SOURCES = ("timm", "torchvision", "python")
 DATASET_SOURCES = ("folder", "sklearn", "npz")
@@ -45,6 +45,12 @@ class ModelSpec:
             raise InvalidRequest(f"{where}: a source has the form {form}, got {self.source!r}.")
         if not self.weights:
             raise InvalidRequest(f"{where}: weights are a file, `hub` or `random:SEED`, got an empty text.")
+        try:
+            canonical_json(self.arguments)
+        except (TypeError, ValueError) as e:
+            raise InvalidRequest(
+                f"{where}: args enter the model's identity, so they are what JSON can carry: {e}, got {self.arguments}."
+            ) from e
         if self.input_size is not None and self.input_size < 1:
             raise InvalidRequest(f"{where}: input_size must be >= 1 pixel, got {self.input_size}.")
         if (self.mean is None) != (self.std is None):

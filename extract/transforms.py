@@ -69,9 +69,10 @@ class TestTransform:
         new = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
         if new != image.size:
             image = image.resize(new, Image.Resampling.BILINEAR)
-        left, top = round((new[0] - size) / 2.0), round((new[1] - size) / 2.0)
-        array = np.asarray(image.crop((left, top, left + size, top + size)))
-        return array.reshape(size, size, self.n_channels)
+        if new != (size, size):
+            left, top = round((new[0] - size) / 2.0), round((new[1] - size) / 2.0)
+            image = image.crop((left, top, left + size, top + size))
+        return np.asarray(image).reshape(size, size, self.n_channels)
 
     def normaliser(self, device: "torch.device | str") -> "Callable[[torch.Tensor], torch.Tensor]":
         """Return the function that makes pixels on a device what the network reads.

@@ -28,8 +28,8 @@ def chunk_moments(block: NDArray[Any]) -> Moments:
 
     x = torch.from_numpy(np.ascontiguousarray(block)).to(torch.float64)
     mean = x.mean(0)
-    x -= mean
-    return Moments(n=len(block), mean=mean.numpy(), scatter=(x.t() @ x).numpy())
+    centred = x - mean
+    return Moments(n=len(block), mean=mean.numpy(), scatter=(centred.t() @ centred).numpy())
 
 
 def combine(a: Moments, b: Moments) -> Moments:

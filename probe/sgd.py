@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probe._stack import Stack, plan_stack
+from probe._stack import PANEL, Stack, filled_up, plan_stack
 from probe.errors import InvalidProbe
 from probe.protocols import SgdProtocol
 from probe.scores import Score
@@ -66,6 +66,8 @@ class _Probes:
                     stop = min(k, panel.stop)
                     w[self._rows(i), : stop - panel.start] = weight[:, panel.start : stop].to(device)
                     mask[self._rows(i), : stop - panel.start] = 1
+        self._classes = torch.arange(stack.n_classes, device=device)[:, None]
+        self._blocks: dict[int, torch.Tensor] = {}
         self._gradient = torch.zeros_like(self.weight)
         self._velocity = torch.zeros_like(self.weight)
         self._bias_velocity = torch.zeros_like(self.bias)
@@ -76,24 +78,45 @@ class _Probes:
         return slice(probe * self.stack.n_classes, (probe + 1) * self.stack.n_classes)
 
     def _views(self, flat: "torch.Tensor") -> list["torch.Tensor"]:
-        return [flat[p.offset : p.offset + p.n_rows * (p.stop - p.start)].view(p.shape) for p in self.stack.panels]
+        return [flat[p.offset : p.end].view(p.n_rows, PANEL) for p in self.stack.panels]
+
+    def block(self, x: "torch.Tensor", rows: "torch.Tensor | None" = None) -> "torch.Tensor":
+        """Return rows of features (n, d) as a float32 block, filled up with zeros; the next call may overwrite it."""
+        import torch
+
+        n, reach = len(x) if rows is None else len(rows), self.stack.reach
+        size = filled_up(n)
+        block = self._blocks.get(size)
+        if block is None:
+            block = self._blocks[size] = torch.zeros(size, reach, device=self.weight.device)
+        if rows is not None and x.dtype == torch.float32 and x.shape[1] == reach and x.device == block.device:
+            torch.index_select(x, 0, rows, out=block[:n])
+        else:
+            columns = min(reach, x.shape[1])
+            block[:n, :columns] = (x if rows is None else x.index_select(0, rows))[:, :columns]
+        block[n:] = 0
+        return block
 
     def logits(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Return class scores, shape (slot, class, row), of rows of shape (row, d)."""
+        """Return class scores, shape (slot, class, row), of a `block`."""
         out = self.bias[:, None].repeat(1, len(x))
         for w, panel in zip(self.w, self.stack.panels, strict=True):
             out[: panel.n_rows].addmm_(w, x[:, panel.start : panel.stop].t())
         return out.view(self.stack.n_slots, self.stack.n_classes, len(x))
 
-    def step(self, x: "torch.Tensor", one_hot: "torch.Tensor", rate: float) -> None:
-        """Take one step of SGD on rows of shape (row, d) and their one-hot labels, shape (class, row)."""
+    def step(self, x: "torch.Tensor", labels: "torch.Tensor", rate: float) -> None:
+        """Take one step of SGD on a `block` and the labels of its real rows, shape (n,)."""
         import torch
 
         p = self._protocol
         g = self.logits(x)
         # Softmax written out: torch.softmax rounds differently where its threads meet, so with what else is stacked.
         g.sub_(g.amax(1, keepdim=True)).exp_()
-        g.div_(g.sum(1, keepdim=True)).sub_(one_hot).mul_(1.0 / len(x))
+        g.div_(g.sum(1, keepdim=True))
+        one_hot = (labels[None, :] == self._classes).to(torch.float32)
+        n = len(labels)
+        g[..., :n].sub_(one_hot).mul_(1.0 / n)
+        g[..., n:] = 0
         g = g.view(-1, len(x))
         for gradient, panel in zip(self._g, self.stack.panels, strict=True):
             torch.mm(g[: panel.n_rows], x[:, panel.start : panel.stop], out=gradient)
@@ -200,15 +223,12 @@ def fit_nested(
     best = _Probes(stack, protocol, seed=seed, device=where) if validation else None
     best_val = torch.full((stack.n_slots,), -1.0, dtype=torch.float64)
     best_epoch = torch.zeros(stack.n_slots, dtype=torch.int64)
-    classes = torch.arange(n_classes, device=where)[:, None]
     with torch.inference_mode():
         for epoch in range(protocol.epochs):
             rate = protocol.rate(epoch)
             for batch in batches(len(rows), epoch, protocol):
                 chosen = rows[batch]
-                block = x.index_select(0, chosen).to(where, torch.float32)
-                one_hot = (y[chosen].to(where)[None, :] == classes).to(torch.float32)
-                probes.step(block, one_hot, rate)
+                probes.step(probes.block(x, chosen), y[chosen].to(where), rate)
             if validation is not None:
                 accuracy = torch.tensor([s.accuracy for s in _scores(probes, validation())], dtype=torch.float64)
                 accuracy = torch.nn.functional.pad(accuracy, (0, stack.n_slots - stack.n_probes), value=-1.0)
@@ -234,7 +254,6 @@ def _scores(probes: _Probes, blocks: Iterable[Rows]) -> list[Score]:
     import torch
 
     n_classes, n_probes = probes.stack.n_classes, probes.stack.n_probes
-    device = probes.weight.device
     correct = torch.zeros(n_probes, n_classes, dtype=torch.int64)
     predicted = torch.zeros_like(correct)
     actual = torch.zeros(n_classes, dtype=torch.int64)
@@ -245,7 +264,7 @@ def _scores(probes: _Probes, blocks: Iterable[Rows]) -> list[Score]:
 
     for features, labels in blocks:
         for x, y in zip(features.split(SCORE_ROWS), labels.split(SCORE_ROWS), strict=True):
-            guess = probes.logits(x.to(device, torch.float32))[:n_probes].argmax(1).cpu()
+            guess = probes.logits(probes.block(x))[:n_probes, :, : len(y)].argmax(1).cpu()
             predicted += counted(first + guess)
             correct += counted((first + y)[guess == y])
             actual += torch.bincount(y, minlength=n_classes)

@@ -74,9 +74,9 @@ class Objects(Protocol):
 @contextmanager
 def _translated(action: str, url: str, key: str) -> Iterator[None]:
     """Raise our errors, with the address, for the library's; refuse a name that could leave the root."""
+    if key and any(part in ("", ".", "..") for part in key.split("/")):
+        raise InvalidRequest(f"{url}: {key!r} can't name an object: it has an empty segment, or one of dots.")
     try:
-        if key and any(part in ("", ".", "..") for part in key.split("/")):
-            raise ValueError("it has an empty segment, or one of dots")
         yield
     except FileNotFoundError as e:
         raise NotFound(f"{url}: there is no object {key!r}.") from e

@@ -1,4 +1,5 @@
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_folder_refusals(tmp_path, write_images):
     (tmp_path / "bare").mkdir()
     with pytest.raises(InvalidDataset, match="has no class folders"):
         open_samples(folder_spec(tmp_path, "bare"), "bare")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"two\nlines.png"])
+def test_file_names_that_no_table_can_hold(tmp_path, write_images, name):
+    write_images(tmp_path, {"train": {"a": 2, "b": 1}})
+    (tmp_path / "train/a/000.png").rename(tmp_path / "train/a" / os.fsdecode(name))
+    with pytest.raises(InvalidDataset, match="without control characters"):
+        open_samples(folder_spec(tmp_path), "train")
 
 
 def test_classes_that_are_kept_need_agree_alone(tmp_path, write_images):

@@ -29,6 +29,8 @@ def test_lists_become_tuples_of_numbers():
         ({"source": "python:module"}, InvalidRequest, "python:MODULE:CALLABLE"),
         ({"weights": ""}, InvalidRequest, "random:SEED"),
         ({"name": "../m"}, InvalidRequest, "a name has"),
+        ({"arguments": {"norm_layer": object}}, InvalidRequest, "what JSON can carry"),
+        ({"arguments": {"drop_rate": float("nan")}}, InvalidRequest, "what JSON can carry"),
         ({"input_size": 0}, InvalidRequest, "input_size must be >= 1"),
         ({"mean": (0.5,)}, InvalidRequest, "std is not given"),
         ({"mean": (0.5, 0.5), "std": (1, 1)}, InvalidRequest, "3 values each"),

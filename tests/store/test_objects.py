@@ -34,7 +34,7 @@ class TestMemory(ObjectsContract):
 
 
 def test_an_absent_folder_is_not_made_unasked(tmp_path):
-    with pytest.raises(NotFound, match="there is no store at .*absent"):
+    with pytest.raises(NotFound, match=r"there is no store at .*absent"):
         open_objects(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 
