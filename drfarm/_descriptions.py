@@ -15,8 +15,8 @@ from store import NotFound, Store, canonical_json, content_id
 _FORMAT = 1
 
 
-def describe(spec: ModelSpec, layers: Sequence[LayerSpec], store: Store | None) -> ModelDescription:
-    """Describe a network and its layers, from the store's memory where it holds for certain."""
+def describe(spec: ModelSpec, layers: Sequence[LayerSpec], store: Store | None, *, remember: bool) -> ModelDescription:
+    """Describe a network and its layers, from the store's memory where it holds; ``remember`` adds to it."""
     key = _key(spec, layers)
     if store is None or key is None:
         return describe_model(spec, layers)
@@ -24,7 +24,8 @@ def describe(spec: ModelSpec, layers: Sequence[LayerSpec], store: Store | None) 
     if kept is not None:
         return _from_dict(kept, spec)
     description = describe_model(spec, layers)
-    store.objects.put(_name(key), canonical_json(_to_dict(description)))
+    if remember:
+        store.objects.put(_name(key), canonical_json(_to_dict(description)))
     return description
 
 

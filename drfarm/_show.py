@@ -29,7 +29,7 @@ def parse_size(text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].lower() not in _UNITS:
-        raise InvalidRequest(f"a size has the form 4GiB or 500MB, got {text!r}.")
+        raise InvalidRequest(f"--memory-limit: a size has the form 4GiB or 500MB, got {text!r}.")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
@@ -87,7 +87,8 @@ def status_text(stages: Sequence[StageStatus], failures: Sequence[dict[str, Any]
 
 def failures_text(report: RunReport) -> str:
     """Name what failed."""
-    lines = [f"{len(report.failures)} jobs failed; the rest is done."] if report.failures else []
+    n = len(report.failures)
+    lines = [f"{n} {'job' if n == 1 else 'jobs'} failed; the rest is done."] if n else []
     lines += [f"  {what}: {why}" for what, why in report.failures]
     if report.n_waiting:
         lines.append(f"{report.n_waiting:,} results wait for features that are not complete: run `drfarm extract`.")
@@ -146,20 +147,52 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
+def redundancy_text(redundancy: pa.Table) -> str:
+    """Show DR by Eq. 1, one line for each layer, measure and threshold, narrow enough for a terminal."""
+    rows = [
+        (
+            f"{r['model']}/{r['layer']}",
+            r["dataset"],
+            r["measure"] if r["method"] == "random" else f"{r['measure']} ({r['method']})",
+            f"{r['delta']:g}",
+            _share(r["dr"]) if r["dr"] is not None else _censored(r),
+            "-" if r["dr"] is None else f"{r['n_neurons']} of {r['width']}",
+            "-" if r["bracket_low"] is None else f"[{_share(r['bracket_low'])}, {_share(r['bracket_high'])})",
+            "-" if r["ci_low"] is None else f"{_share(r['ci_low'])} to {_share(r['ci_high'])}",
+        )
+        for r in redundancy.to_pylist()
+        if r["rule"] == "strict"
+    ]
+    header = ("model/layer", "dataset", "measure", "delta", "DR", "neurons", "grid leaves open", "95 % interval")
+    return text_table(header, rows)
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3f}"
+
+
+def _censored(row: dict[str, Any]) -> str:
+    return "unknown" if row["bracket_high"] is None else f"< {_share(row['bracket_high'])}"
+
+
 def write_query(table: pa.Table, output_format: str, out: Path | None) -> None:
     """Print an answer, or write it to a file."""
+    from drfarm.outputs import write_bytes, write_text
+
     if output_format == "parquet":
         if out is None:
             raise InvalidRequest("parquet is not for the screen: give a file with -o FILE.")
         import pyarrow.parquet as pq
 
-        pq.write_table(table, out)
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer)
+        write_bytes(out, buffer.getvalue().to_pybytes())
         return
     text = _query_text(table, output_format)
     if out is None:
         typer.echo(text)
     else:
-        out.write_text(text + "\n", encoding="utf-8")
+        write_text(out, text + "\n")
 
 
 def _query_text(table: pa.Table, output_format: str) -> str:

@@ -10,9 +10,16 @@ from pydantic import BaseModel, ValidationError
 
 def explain(error: ValidationError, model: type[BaseModel], *, where: str) -> str:
     """Return one line for every fault, first the file."""
-    lines = [_line(e, model) for e in error.errors(include_url=False)]
+    faults = error.errors(include_url=False)
+    lines = [_line(f, model) for f in faults if not _is_echo(f, faults)]
     count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
     return f"{where}: {count} in the study file.\n" + "\n".join(f"  {line}" for line in dict.fromkeys(lines))
+
+
+def _is_echo(fault: Any, faults: list[Any]) -> bool:
+    """Say whether a list is only too short because of the faults in its entries."""
+    loc = fault["loc"]
+    return fault["type"] == "too_short" and any(f["loc"][: len(loc)] == loc and f is not fault for f in faults)
 
 
 def _line(fault: Any, model: type[BaseModel]) -> str:
@@ -34,8 +41,15 @@ def _line(fault: Any, model: type[BaseModel]) -> str:
         return f"{where}: got {value!r}; allowed: {', '.join(allowed)}.{_nearest(str(value), allowed)}"
     if kind == "union_tag_not_found":
         return f"{key}: the key measure is needed: accuracy, cka or cka_pair."
-    message = fault["msg"].removeprefix("Value error, ").removesuffix(".")
+    if kind == "model_type":
+        return f"{key}: got {got!r}; expected keys: {', '.join(sorted(_fields_at(model, loc)))}."
+    if kind == "too_short":
+        return f"{key}: at least {fault['ctx']['min_length']} is needed, got {fault['ctx']['actual_length']}."
+    # People write lists in YAML; that we keep them as tuples is our own affair.
+    message = fault["msg"].removeprefix("Value error, ").removesuffix(".").replace("valid tuple", "list")
     shown = repr(got)
+    if not loc:
+        return f"{message}."
     if kind == "value_error" or len(shown) > 60:
         return f"{key}: {message}."
     return f"{key}: got {shown}; {message[0].lower() + message[1:]}."

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aggregate
 from store import Features, InvalidRequest, NotFound, Store
@@ -91,11 +91,10 @@ class OpenStore:
 
         con = self._store.connect()
         try:
+            _check_question([s.type.name for s in con.extract_statements(sql)])
             if "redundancy" in sql.lower():
                 con.register("redundancy", self.redundancy())
-            return con.sql(sql).to_arrow_table() if sql.strip() else _no_question()
-        except AttributeError as e:
-            raise InvalidRequest("the SQL is not a query: write SELECT ... FROM probes, for example.") from e
+            return con.sql(sql).to_arrow_table()
         except duckdb.Error as e:
             raise InvalidRequest(f"the query can't be answered: {e}") from e
         finally:
@@ -121,8 +120,16 @@ class OpenStore:
         return aggregate.redundancy(probes, cka, deltas=deltas, rules=rules)
 
 
-def _no_question() -> Any:
-    raise InvalidRequest("the SQL is empty: write SELECT ... FROM probes, for example.")
+def _check_question(statements: Sequence[str]) -> None:
+    """Refuse all but one statement that only reads, given the names of DuckDB's types of statements."""
+    if not statements:
+        raise InvalidRequest("the SQL is empty: write SELECT ... FROM probes, for example.")
+    if len(statements) > 1 or statements[0] not in ("SELECT", "EXPLAIN", "MULTI"):  # MULTI: PIVOT
+        got = f"{len(statements)} statements" if len(statements) > 1 else statements[0]
+        raise InvalidRequest(
+            f"a query is one statement that only reads, such as SELECT, DESCRIBE or EXPLAIN; got {got}. Write SELECT "
+            "... FROM probes, for example."
+        )
 
 
 def open_store(url: str | Path) -> OpenStore:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from probe import SgdProtocol, Subset
 
-TARGET_S = 30.0
+TARGET_S = 10.0
 """A task is filled up to this many predicted seconds ..."""
 MOST_S = 120.0
 """... and a neuron order that costs more than this is split by size."""

@@ -13,7 +13,7 @@ from drfarm.errors import JobsFailed
 from drfarm.farm import FarmOptions
 from drfarm.progress import TerminalReporter, duration
 from drfarm.study import load_study
-from store import DrfarmError, InvalidRequest, NotFound, StorageFailure, UnsupportedFormat
+from store import DrfarmError, InvalidRequest
 from store import open_store as open_plain_store
 from store import verify as verify_store
 
@@ -32,9 +32,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help=(
         "Measure diffused redundancy: how many randomly chosen neurons of a layer do the work of the whole layer.\n\n"
-        "A study file says which models, layers, data sets and subsets. `drfarm run STUDY` extracts their activations "
-        "once, probes them in parallel, and writes a table and figures. Everything is kept in a store; interrupt at any "
-        "time and run again.\n\n"
+        "A study file says which models, layers, data sets and subsets. `drfarm run STUDY` extracts their "
+        "activations once, probes them in parallel, and writes a table and figures. Everything is kept in a store; "
+        "interrupt at any time and run again.\n\n"
         "Exit codes: 0 done; 1 some jobs failed (named, the rest is done); 2 the request was wrong (nothing started); "
         "130 interrupted (safe to run again)."
     ),
@@ -67,16 +67,15 @@ OutFolder = Annotated[
 def main() -> None:
     """Run the command and leave with its exit code."""
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="drfarm", standalone_mode=False) or 0
     except _CommandLineError as e:
         e.show()
         code = EXIT_WRONG
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except DrfarmError as e:
-        wrong = isinstance(e, InvalidRequest | NotFound | UnsupportedFormat | StorageFailure)
         typer.echo(f"drfarm: {e}", err=True)
-        code = EXIT_WRONG if wrong else EXIT_FAILED
+        code = EXIT_FAILED if isinstance(e, JobsFailed) else EXIT_WRONG
     except BrokenPipeError:
         os._exit(0)
     if code == EXIT_INTERRUPTED:  # newer typers return it where older ones raise Abort
@@ -319,17 +318,21 @@ def _run(
     reporter.message(
         f"{report.n_images:,} images went through a network and {report.n_results:,} results were measured "
         f"in {duration(report.elapsed_s)}."
-        if report.n_images or report.n_results or report.failures
+        if report.n_images or report.n_results or not report.ok
         else f"nothing was left to do ({duration(report.elapsed_s)})."
     )
     if show and not (report.failures and not report.n_results):
-        _aggregate(study, store, out)
+        try:
+            _aggregate(study, store, out)
+        except DrfarmError as e:
+            if report.ok:
+                raise
+            typer.echo(f"drfarm: {e}", err=True)
     if not report.ok:
         raise JobsFailed(_show.failures_text(report))
 
 
 def _aggregate(study: Path, store: str | None, out: Path | None) -> None:
-    import aggregate as aggregation
     from drfarm.outputs import study_results, write_outputs
     from drfarm.planning import plan_study
 
@@ -338,7 +341,7 @@ def _aggregate(study: Path, store: str | None, out: Path | None) -> None:
     results = study_results(planned)
     folder = out or _show.default_folder(planned.store_url, planned.study.study)
     files = write_outputs(results, folder)
-    typer.echo(aggregation.redundancy_table(results.redundancy, "md").rstrip("\n"))
+    typer.echo(_show.redundancy_text(results.redundancy))
     typer.echo(f"\nTable and figures: {', '.join(f.name for f in files)} in {folder}")
 
 

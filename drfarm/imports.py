@@ -1,5 +1,6 @@
 """Taking in accuracies that were measured elsewhere, in the columns of the ``probes`` view."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -83,22 +84,42 @@ def _read(file: Path) -> pa.Table:
 def _row(given: dict[str, Any], line: int, file: str) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(PROBES.names) | given | {"protocol": PROTOCOL, "study": PROTOCOL}
     try:
-        for name in ("seed", "n_neurons", "width"):
-            if int(row[name]) != float(row[name]):
-                raise InvalidRequest(f"{name} is a whole number")
-            row[name] = int(row[name])
-        row["accuracy"] = float(row["accuracy"])
+        for name in ("model", "layer", "dataset", "solver", "method"):
+            if row[name] in (None, ""):
+                raise InvalidRequest(f"{name} is empty; every row needs one")
+            row[name] = str(row[name])
+        for name in ("seed", "n_neurons", "width", "n_test"):
+            if name in NEEDED or row[name] is not None:
+                row[name] = _whole(name, row[name])
+        for name in ("accuracy", "val_accuracy"):
+            if name in NEEDED or row[name] is not None:
+                row[name] = _number(name, row[name])
+                if not 0 <= row[name] <= 1:
+                    raise InvalidRequest(f"{name} lies in [0, 1], got {row[name]:g}")
         if not 1 <= row["n_neurons"] <= row["width"]:
             raise InvalidRequest(f"n_neurons runs from 1 to the width {row['width']}, got {row['n_neurons']}")
-        if not 0 <= row["accuracy"] <= 1:
-            raise InvalidRequest(f"accuracy lies in [0, 1], got {row['accuracy']}")
-    except (TypeError, ValueError) as e:
-        raise InvalidRequest(f"{file}, line {line}: {e}.") from e
-    for name in ("model", "layer", "dataset", "solver", "method"):
-        row[name] = str(row[name])
+    except InvalidRequest as e:
+        raise InvalidRequest(f"{file}, line {line}: {e}. Correct the file; nothing of it was taken in.") from e
     row["fraction"] = row["n_neurons"] / row["width"]
     # There are no features behind these rows; the names stand for the pair, so that different networks never mix.
     pair = content_id({"imported": [row["model"], row["layer"], row["dataset"], row["width"]]})
     row |= {"train_id": pair, "test_id": pair}
     identity = [pair, row["solver"], row["method"], row["seed"], row["n_neurons"]]
     return row | {"job_id": content_id({"imported": identity})[:32]}
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidRequest(f"{name} is a number, got {value!r}" if value not in (None, "") else f"{name} is empty")
+    return number
+
+
+def _whole(name: str, value: object) -> int:
+    number = _number(name, value)
+    if number != int(number):
+        raise InvalidRequest(f"{name} is a whole number, got {value!r}")
+    return int(number)

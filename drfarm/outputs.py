@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import aggregate
-from drfarm.planning import StudyPlan
+from drfarm.planning import StudyPlan, Target
 from store import InvalidRequest, Store, open_store
 from store.schema import CKA, PROBES
 
@@ -41,23 +40,20 @@ def study_results(plan: StudyPlan) -> StudyResults:
     """
     store = open_store(plan.store_url)
     probes, cka = _tables(store)
-    test_ids = pa.array({t.test_id for t in plan.targets}, pa.string())
-    settings = {(s.train_id, s.test_id, s.label) for t in plan.targets for s in t.settings}
-    probes = probes.filter(
-        pc.and_(
-            pc.is_in(probes["test_id"], test_ids),
-            pc.and_(
-                pc.is_in(probes["train_id"], pa.array({s[0] for s in settings}, pa.string())),
-                pc.is_in(probes["protocol"], pa.array({s[2] for s in settings}, pa.string())),
-            ),
-        )
+    probes = _named(
+        probes,
+        {
+            _Row(*_names(t), test_id=t.test_id, train_id=s.train_id, protocol=s.label)
+            for t in plan.targets
+            for s in t.settings
+        },
+        by=["test_id", "train_id", "protocol"],
     )
-    cka = cka.filter(pc.is_in(cka["test_id"], test_ids))
+    cka = _named(cka, {_Row(*_names(t), test_id=t.test_id) for t in plan.targets}, by=["test_id"])
     if not probes.num_rows and not cka.num_rows:
         raise InvalidRequest(
             f"the store {store.url} has no results of study {plan.study.study!r} yet: `drfarm run` it first."
         )
-    probes, cka = _named(probes, plan), _named(cka, plan)
     return StudyResults(
         probes=probes, cka=cka, redundancy=aggregate.redundancy(probes, cka, deltas=list(plan.study.deltas))
     )
@@ -100,11 +96,19 @@ def figures(results: StudyResults) -> "dict[str, Figure]":
 
 
 def write_text(file: Path, text: str) -> Path:
+    """Write a text file at once: a reader sees the old one or the new one."""
+    return write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, data: bytes) -> Path:
     """Write a file at once: a reader sees the old one or the new one."""
     partial = file.with_name(f".{file.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        try:
+            partial.write_bytes(data)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as e:
         raise InvalidRequest(f"{file} can't be written: {e.strerror}. Choose another place with -o.") from e
     return file
@@ -122,11 +126,28 @@ def _tables(store: Store) -> tuple[pa.Table, pa.Table]:
     return probes, store.results.table("cka", columns=CKA.names)
 
 
-def _named(table: pa.Table, plan: StudyPlan) -> pa.Table:
-    """Give rows the study's names: another study may have measured the same representation under others."""
-    names = {t.test_id: t.names for t in plan.targets}
-    test_ids = table["test_id"].to_pylist()
-    for column in ("model", "layer", "dataset"):
-        values = pa.array([getattr(names[i], column) for i in test_ids], pa.string())
-        table = table.set_column(table.schema.get_field_index(column), column, values)
-    return table
+class _Row(NamedTuple):
+    """Names of a target, and what its results are known by."""
+
+    model: str
+    layer: str
+    dataset: str
+    test_id: str
+    train_id: str | None = None
+    protocol: str | None = None
+
+
+def _names(target: Target) -> tuple[str, str, str]:
+    return target.names.model, target.names.layer, target.names.dataset
+
+
+def _named(table: pa.Table, targets: set[_Row], *, by: list[str]) -> pa.Table:
+    """Keep what belongs to targets, under the study's names.
+
+    Another study may have measured the same representation under other names, and two targets may share results: two
+    data sets with one test split, say. Then they are there for each.
+    """
+    columns = ["model", "layer", "dataset", *by]
+    names = pa.table({c: pa.array([getattr(t, c) for t in sorted(targets)], pa.string()) for c in columns})
+    found = table.drop_columns(columns[:3]).join(names, keys=by, join_type="inner")
+    return found.select(table.column_names)

@@ -101,7 +101,7 @@ def plan_study(study: Study, *, store_url: str | None = None, writing: bool = Fa
         If anything that is asked for can't run: an unknown model or layer, a missing file, a subset larger than its
         layer. Nothing has been started then.
     """
-    url = store_url or study.store
+    url = study.store if store_url is None else store_url
     store: Store | None
     try:
         store = open_store(url, create=writing)
@@ -111,7 +111,7 @@ def plan_study(study: Study, *, store_url: str | None = None, writing: bool = Fa
         url = store.url
     splits = {(d.name, s): describe_split(d, s) for d in study.dataset_specs() for s in d.split_names}
     _check_classes(study, splits)
-    models = [describe(m, study.layer_specs(), store if writing else None) for m in study.model_specs()]
+    models = [describe(m, study.layer_specs(), store, remember=writing) for m in study.model_specs()]
     jobs = combine_jobs(models, list(splits.values()), dtype=study.dtype)
     complete = set() if store is None else {i.key.id for i in store.features.catalogue() if i.complete}
     notes: list[str] = []
@@ -231,7 +231,9 @@ def _tasks(
             counts["n_cka_done"] += n_wanted - n_left
             if task is not None:
                 tasks.append(task)
-    return tuple(sorted(tasks, key=lambda t: -t.predicted_s)), counts
+    # Two data sets with the same images, or two models with the same weights, ask for the same batch: it runs once.
+    once = {t.batch_id: t for t in tasks}.values()
+    return tuple(sorted(once, key=lambda t: -t.predicted_s)), counts
 
 
 def _sizes(study: Study, target: Target, notes: list[str]) -> tuple[int, ...]:

@@ -13,9 +13,9 @@ from drfarm.farm import Failure, FarmOptions, check_tasks, run_tasks
 from drfarm.planning import StudyPlan, plan_study
 from drfarm.progress import Reporter, TerminalReporter
 from drfarm.study import Study
-from extract import ExtractionJob, run_extraction
-from probe import BatchReport, ProbeTask, Task
-from store import JSON, DrfarmError, InvalidRequest, Store, content_id, open_store
+from extract import ExtractionJob, choose_device, run_extraction
+from probe import ProbeTask, Task
+from store import JSON, DrfarmError, InvalidRequest, StorageFailure, Store, content_id, open_store
 
 STAGES = ("extract", "probe")
 
@@ -98,6 +98,9 @@ def run(
         plan = plan_study(study, store_url=store, writing=True)
         check_tasks(plan.tasks, options.farm)
         opened = open_store(plan.store_url)
+        if "extract" in stages and plan.jobs_left:
+            choose_device(options.device)
+            _check_space(plan, opened)
         for note in plan.notes:
             reporter.message(f"note: {note}")
         opened.put_study(study.study, study.model_dump(mode="json"))
@@ -113,7 +116,6 @@ def _extract(plan: StudyPlan, store: Store, options: RunOptions, reporter: Repor
     jobs = plan.jobs_left
     if not jobs:
         return
-    _check_space(plan, store)
     extract_options = plan.study.extract_options(batch_size=options.batch_size, device=options.device)
     with reporter.stage("extract", sum(j.n_samples for j in jobs), "images") as meter:
         for job in jobs:
@@ -139,16 +141,22 @@ def _extract(plan: StudyPlan, store: Store, options: RunOptions, reporter: Repor
                     "error": str(e),
                     "attempts": 1,
                 }
-                store.results.record_failure(name, record)
+                _record_failure(store, name, record)
                 reporter.message(f"failed: extract {job.name}: {e}")
                 continue
             report.n_images += done.n_forwarded
             store.results.clear_failure(name)
             if done.masked:
                 reporter.message(
-                    f"note: {job.name}: {len(done.masked)} samples could not be decoded and are masked, "
-                    f"the first is {done.masked[0]}"
+                    f"note: {job.name}: {len(done.masked)} of {job.n_samples} samples could not be decoded and are "
+                    f"masked; the first is {done.masked[0]}"
                 )
+
+
+def _record_failure(store: Store, name: str, record: dict[str, JSON]) -> None:
+    """Keep a failure for `status`; on a disk that is full even that may fail, and the report names it all the same."""
+    with contextlib.suppress(StorageFailure):
+        store.results.record_failure(name, record)
 
 
 def _check_space(plan: StudyPlan, store: Store) -> None:
@@ -172,11 +180,11 @@ def _probe(plan: StudyPlan, store: Store, options: RunOptions, reporter: Reporte
         return
     with reporter.stage("probe", sum(t.n_jobs for t in ready), "results") as meter:
 
-        def done(task: Task, batch: BatchReport) -> None:
+        def done(task: Task) -> None:
             report.n_batches += 1
-            report.n_results += batch.n_jobs
+            report.n_results += task.n_jobs
             store.results.clear_failure(task.batch_id)
-            meter.advance(batch.n_jobs)
+            meter.advance(task.n_jobs)
 
         def failed(failure: Failure) -> None:
             report.failures.append((failure.task.title, failure.error))
@@ -187,7 +195,7 @@ def _probe(plan: StudyPlan, store: Store, options: RunOptions, reporter: Reporte
                 "error": failure.error,
                 "attempts": failure.attempts,
             }
-            store.results.record_failure(failure.task.batch_id, record)
+            _record_failure(store, failure.task.batch_id, record)
             reporter.message(f"failed after {failure.attempts} attempts: {failure.task.title}: {failure.error}")
 
         def retried(task: Task, why: str) -> None:

@@ -326,10 +326,18 @@ def load_study(path: str | Path) -> Study:
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as e:
-        raise InvalidStudy(f"{path} is not YAML: {' '.join(str(e).split())}") from e
+        raise InvalidStudy(f"{path} is not YAML: {_yaml_fault(e)}. Correct that line.") from e
     if not isinstance(raw, dict):
-        raise InvalidStudy(f"{path}: expected keys such as study, models, datasets; got {type(raw).__name__}.")
+        got = "an empty file" if raw is None else f"a {type(raw).__name__}"
+        raise InvalidStudy(f"{path}: expected keys such as study, models, datasets; got {got}.")
     return study_from_dict(raw, base=file.parent, where=str(path))
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', None) or 'a syntax error'}"
 
 
 def study_from_dict(raw: dict[str, Any], *, base: Path, where: str = "study") -> Study:

@@ -1,5 +1,6 @@
 """Run frozen networks once over each data set, and keep their activations. Importing this imports no torch."""
 
+from extract._device import choose_device
 from extract._fingerprint import fingerprint
 from extract._weights import file_digest
 from extract.datasets import Samples, open_samples
@@ -59,6 +60,7 @@ __all__ = [
     "TestTransform",
     "WeightsMismatch",
     "WeightsUnreadable",
+    "choose_device",
     "combine_jobs",
     "describe_model",
     "describe_split",

@@ -81,7 +81,9 @@ def open_npz(
     """
     where = f"{where}: {path}"
     if not path.is_file():
-        raise InvalidDataset(f"{where}: there is no such file.")
+        raise InvalidDataset(
+            f"{where}: there is no such file; give an .npz file with the arrays x_{split} and y_{split}."
+        )
     if not zipfile.is_zipfile(path):
         raise InvalidDataset(f"{where}: not a readable npz file (no zip archive); write it with np.savez_compressed.")
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from extract._allocator import keep_freed_memory
 from extract._decoder import DecodedBatch
 from extract._recorder import Recorder
 from extract.errors import OutOfDeviceMemory
@@ -64,7 +65,12 @@ class ForwardPass:
         device: "torch.device",
         name: str,
     ) -> None:
-        self._model = model.to(device)
+        import torch
+
+        if device.type == "cpu":
+            keep_freed_memory()
+        # Channels last is the layout that convolutions want, on the CPU as on tensor cores.
+        self._model = model.to(device).to(memory_format=torch.channels_last)
         self._recorder = Recorder(model, layers)
         self._normalise = transform.normaliser(device)
         self._device = device

@@ -90,7 +90,10 @@ def read_state(path: Path) -> "dict[str, torch.Tensor]":
         try:
             return dict(load_file(path))
         except (SafetensorError, OSError) as e:
-            raise WeightsUnreadable(f"weights: {path} is not a readable safetensors file: {e}.") from e
+            raise WeightsUnreadable(
+                f"weights: {path} is not a readable safetensors file: {e}. Write one with "
+                "safetensors.torch.save_file(model.state_dict(), ...), or download it again."
+            ) from e
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # the unpickler raises whatever the bytes lead it to
@@ -177,13 +180,22 @@ def _hint(
                 f"only the classifier differs: the file has {got} outputs, the model {want}; "
                 f"set args: {{num_classes: {got}}}."
             )
-    if missing and not unexpected and len(missing) <= 2:
+    if missing and not unexpected and _one_module(missing, absent_from=state):
         return "the file has no classifier; set args: {num_classes: 0}."
-    if unexpected and not missing and len(unexpected) <= 2 and not heads:
-        rows_in_file = {int(state[k].shape[0]) for k in unexpected if state[k].ndim > 0}
-        if len(rows_in_file) == 1:
-            return f"the file has a classifier, the model none; set args: {{num_classes: {rows_in_file.pop()}}}."
+    if unexpected and not missing and not heads:
+        weight = _one_module(unexpected, absent_from=expected)
+        if weight is not None and state[weight].ndim > 1:
+            n = state[weight].shape[0]
+            return f"the file has a classifier, the model none; set args: {{num_classes: {n}}}."
     return None
+
+
+def _one_module(names: list[str], *, absent_from: "Mapping[str, torch.Tensor]") -> str | None:
+    """Return the name of the weight where the names are a weight, or a weight and a bias, of a module not there."""
+    module, _, leaf = max(names).rpartition(".")
+    if leaf != "weight" or not {f"{module}.weight"} <= set(names) <= {f"{module}.weight", f"{module}.bias"}:
+        return None
+    return None if any(k.startswith(f"{module}.") for k in absent_from) else f"{module}.weight"
 
 
 def _shape(tensor: "torch.Tensor") -> str:

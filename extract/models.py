@@ -1,6 +1,8 @@
 """Networks: building one from its source, giving it its weights, and what its input looks like."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,15 +57,18 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     import torch
 
     where = f"model {spec.name!r}"
-    seed = random_seed(spec.weights)
-    path = Path(spec.weights) if is_file(spec.weights) else None
-    digest = file_digest(path) if path else None
+    with _named(where):
+        seed = random_seed(spec.weights)
+        path = Path(spec.weights) if is_file(spec.weights) else None
+        digest = file_digest(path) if path else None
     with torch.random.fork_rng(devices=[]):
         # The CPU generator alone: torch.manual_seed would reseed the caller's devices too.
         torch.default_generator.manual_seed(seed or 0)
         module = _build(spec, hub=spec.weights == "hub", where=where)
     if path is not None:
-        load_strictly(module, read_state(path), where=f"{where}: {path}")
+        with _named(where):
+            state = read_state(path)
+        load_strictly(module, state, where=f"{where}: {path}")
     module.eval().requires_grad_(requires_grad=False)
     input_size, mean, std = _input(spec, module, where=where)
     return LoadedModel(
@@ -73,6 +78,15 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         mean=mean,
         std=std,
     )
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Put the model's name before what is said of its weights."""
+    try:
+        yield
+    except InvalidRequest as e:
+        raise type(e)(f"{where}: {e}") from e
 
 
 def _build(spec: ModelSpec, *, hub: bool, where: str) -> "nn.Module":
@@ -99,7 +113,8 @@ def _build(spec: ModelSpec, *, hub: bool, where: str) -> "nn.Module":
                 "network, or download the file elsewhere and give its path as `weights`."
             ) from e
         raise InvalidModel(
-            f"{where}: {spec.source} can't be built with args {dict(spec.arguments)}: {type(e).__name__}: {e}"
+            f"{where}: {spec.source} can't be built with args {dict(spec.arguments)}: {type(e).__name__}: {e}. Correct "
+            "`args` in the study."
         ) from e
     if not isinstance(module, nn.Module):
         raise InvalidModel(f"{where}: {spec.source} must return a torch.nn.Module, got {type(module).__name__}.")

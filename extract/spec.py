@@ -120,7 +120,7 @@ class DatasetSpec:
         for role, split in self.splits.items():
             if role not in ROLES:
                 raise UnknownName.among("role of a split", role, ROLES, where=where)
-            check_name("split", split)
+            check_name(f"{where}: split", split)
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(str(c) for c in self.classes))
             if len(set(self.classes)) != len(self.classes):

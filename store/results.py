@@ -8,6 +8,7 @@ failures/<batch_id>.json                       a batch that is quarantined, with
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -121,7 +122,8 @@ class ResultStore:
             # What follows removes the only other copy: look at what the storage has.
             _result_parquet.held(self._objects.get(f"{stem}.parquet"), f"{stem}.parquet")
             self._put_manifest(f"{stem}.json", members)
-        self._remove_leftovers(kind)
+        with suppress(NotFound):  # another compactor is removing them
+            self._remove_leftovers(kind)
         return len(snapshot) if len(snapshot) > 1 else 0
 
     def check(self, kind: Kind) -> Iterator[tuple[str, str | None]]:

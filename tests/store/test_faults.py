@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,11 @@ from store.testing import make_key
 pytestmark = pytest.mark.slow
 
 WORK = """
-import sys
+import os, sys
 import numpy as np
-import zarr
+import zarr, zarr.storage, zarr.codecs, pyarrow.dataset
 from store import open_store
 from store.testing import make_cka_row, make_key, make_probe_row
-
-url, todo = sys.argv[1], sys.argv[2]
 
 def values(view, start, stop):
     return np.random.default_rng([view, start]).standard_normal((stop - start, 64)).astype(np.float32)
@@ -48,33 +47,72 @@ def results(store):
             if b % 4 == 3:
                 store.results.compact(kind)
 
+def work(url, todo):
+    if todo == "all":
+        store = open_store(url, create=True)
+        for weights, codec in (("a", "lz4"), ("b", "none")):
+            features(store, weights, codec).seal()
+        results(store)
+    else:
+        features(open_store(url), "a", "lz4", int(todo))
+
+# One process that has imported everything forks the workers: importing takes longer than the work.
 print("ready", flush=True)
-if todo == "all":
-    store = open_store(url, create=True)
-    for weights, codec in (("a", "lz4"), ("b", "none")):
-        features(store, weights, codec).seal()
-    results(store)
-elif todo.startswith("chunks"):
-    sys.stdin.readline()
-    features(open_store(url), "a", "lz4", int(todo[6:]))
-print("done", flush=True)
+for line in sys.stdin:
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            work(*line.split())
+            code = 0
+        finally:
+            os._exit(code)
+    print(pid, flush=True)
+    print(os.waitpid(pid, 0)[1], flush=True)
 """
+
+
+class Workshop:
+    """Starts workers, each a process of its own."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", WORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, url, todo="all"):
+        """Return the process id of a worker that has begun."""
+        self._process.stdin.write(f"{url} {todo}\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def status(self):
+        """Wait for the worker; return 0 where it ended well, else the signal that killed it."""
+        return int(self._process.stdout.readline())
+
+    def run(self, url, todo="all"):
+        self.start(url, todo)
+        assert self.status() == 0
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.stdout.close()
+        assert self._process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def workshops():
+    """Two of them, so that two workers can run at once."""
+    both = Workshop(), Workshop()
+    for shop in both:
+        assert shop._process.stdout.readline() == "ready\n"
+    yield both
+    for shop in both:
+        shop.close()
+
 
 N_KILLS = 24
 JOBS = {f"{b}-{i}" for b in range(12) for i in range(30)}
-
-
-def start(url, todo):
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORK, str(url), todo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def finish(process):
-    out, _ = process.communicate(timeout=120)
-    assert (process.returncode, out) == (0, "done\n")
 
 
 def chunk_files(root):
@@ -82,11 +120,10 @@ def chunk_files(root):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(workshops, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed") / "s"
-    process = start(root, "all")
     began = time.perf_counter()
-    finish(process)
+    workshops[0].run(root)
     return root, time.perf_counter() - began
 
 
@@ -111,29 +148,7 @@ def check_at_any_moment(root):
         assert len(jobs) == 30 * len(batches)  # whole batches only
 
 
-def test_killed_at_random_moments_nothing_finished_is_lost(undisturbed, tmp_path):
-    calm, wall_s = undisturbed
-    rng = random.Random(20)
-    root = tmp_path / "s"
-    done = {"probes": set(), "cka": set()}
-    kills = 0
-    for _ in range(N_KILLS):
-        process = start(root, "all")
-        time.sleep(rng.random() * wall_s * 0.5)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        kills += process.returncode == -signal.SIGKILL
-        check_at_any_moment(root)
-        if (root / "drfarm.json").exists():
-            for kind, before in done.items():
-                now = open_store(root).results.jobs(kind)
-                assert before <= now, "a finished result was lost"
-                done[kind] = now
-            if rng.random() < 0.25 or len(done["cka"]) == len(JOBS):  # again from near the beginning
-                store = open_store(root)
-                store.features.forget(make_key(weights=rng.choice("ab"), n_views=2).id)
-    assert kills >= 20
-    finish(start(root, "all"))
+def check_complete(root, calm):
     check_at_any_moment(root)
     assert chunk_files(root) == chunk_files(calm)
     assert len(chunk_files(root)) == 2 * 2 * 7
@@ -143,18 +158,46 @@ def test_killed_at_random_moments_nothing_finished_is_lost(undisturbed, tmp_path
         assert table.equals(open_store(calm).results.table(kind).sort_by("job_id"))
 
 
-@pytest.mark.parametrize("orders", [("chunks0", "chunks7"), ("chunks0", "chunks0")])
-def test_two_writers_of_one_representation(undisturbed, tmp_path, orders):
+def test_killed_at_random_moments_nothing_finished_is_lost(workshops, undisturbed, tmp_path):
+    calm, wall_s = undisturbed
+    shop, rng = workshops[0], random.Random(20)
+    kills = completed = runs = 0
+    done = {"probes": set(), "cka": set()}
+    while kills < N_KILLS or not completed:
+        runs += 1
+        assert runs < 10 * N_KILLS
+        root = tmp_path / f"s{completed}"
+        worker = shop.start(root)
+        time.sleep(rng.random() * wall_s * 0.6)
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+        status = shop.status()
+        assert status in (0, signal.SIGKILL)
+        kills += status == signal.SIGKILL
+        check_at_any_moment(root)
+        if (root / "drfarm.json").exists():
+            for kind, before in done.items():
+                now = open_store(root).results.jobs(kind)
+                assert before <= now, "a finished result was lost"
+                done[kind] = now
+        if status == 0:
+            check_complete(root, calm)
+            completed += 1
+            done = {"probes": set(), "cka": set()}
+    shop.run(root)
+    check_complete(root, calm)
+
+
+@pytest.mark.parametrize("orders", [(0, 7), (0, 0)])
+def test_two_writers_of_one_representation(workshops, undisturbed, tmp_path, orders):
     calm, _ = undisturbed
     store = open_store(tmp_path / "s", create=True)
-    processes = [start(store.url, order) for order in orders]
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        finish(process)
+    for shop, order in zip(workshops, orders, strict=True):
+        shop.start(store.url, order)
+    for shop in workshops:
+        assert shop.status() == 0
     rep_id = make_key(weights="a", n_views=2).id
-    finish(start(store.url, "all"))
+    workshops[0].run(store.url)
     expected = open_store(calm).features.open(rep_id)
     for view in range(2):
         np.testing.assert_array_equal(store.features.open(rep_id).numpy(view), expected.numpy(view))
@@ -202,7 +245,7 @@ def test_writers_compactors_and_a_reader_at_once(store, python, tmp_path):
     for process in writers:
         assert process.wait(timeout=60) == 0, process.stderr.read()
     for process in compactors:
-        out, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
     assert looks >= 3
     assert store.results.jobs("probes") == {f"{b}-{i}" for b in range(90) for i in range(5)}
@@ -238,9 +281,13 @@ def test_a_full_disk(small_disk):
         codec="none",
         rows_per_chunk=250,
     )
+
+    def write():
+        for view, chunk in writer.missing():
+            writer.write_chunk(view, chunk, values[slice(*writer.span(chunk))])
+
     with pytest.raises(StorageFailure, match=r"could not write .*The disk is full: free some space, then run again"):
-        for chunk in range(4):
-            writer.write_chunk(0, chunk, values[250 * chunk : 250 * chunk + 250])
+        write()
     missing = writer.missing()
     assert 0 < len(missing) < 4
     assert [o.size_bytes for o in store.objects.list(f"{writer.key.path}/activations/c")] == [250_000] * (
@@ -250,8 +297,7 @@ def test_a_full_disk(small_disk):
     with pytest.raises(Incomplete, match="are not written yet"):
         writer.seal()
     ballast.unlink()
-    for view, chunk in writer.missing():
-        writer.write_chunk(view, chunk, values[slice(*writer.span(chunk))])
+    write()
     np.testing.assert_array_equal(writer.seal().numpy(), values)
 
 
