@@ -39,7 +39,7 @@ tests: install
 	$(BIN)/python -m pytest
 
 bench: install
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -q -s
+	$(BIN)/python tests/benchmarks/run.py $(ONLY)
 
 clean:
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

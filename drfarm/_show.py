@@ -207,7 +207,8 @@ def _query_text(table: pa.Table, output_format: str) -> str:
         writer.writerow(table.column_names)
         writer.writerows(["" if v is None else v for v in row.values()] for row in rows)
         return buffer.getvalue().rstrip("\n")
-    return text_table(table.column_names, [list(r.values()) for r in rows]) + f"\n({len(rows):,} rows)"
+    count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
+    return text_table(table.column_names, [list(r.values()) for r in rows]) + f"\n({count})"
 
 
 def _cell(value: object) -> str:

@@ -303,6 +303,7 @@ def _farm(n_workers: int, memory_limit: int) -> Iterator[_Farm]:
         "distributed.admin.tick.limit": "1h",
     }
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_silenced(logging.getLogger("distributed")))
         stack.enter_context(dask.config.set(settings))
         stack.enter_context(_environment(_ENVIRONMENT))
         if _METHOD == "forkserver":
@@ -328,6 +329,17 @@ def _farm(n_workers: int, memory_limit: int) -> Iterator[_Farm]:
             yield farm
         finally:
             cluster.sync(farm.kill)
+
+
+@contextlib.contextmanager
+def _silenced(logger: logging.Logger) -> Iterator[None]:
+    """Keep a library quiet to the very end: its own switch is back before the last connections have closed."""
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager

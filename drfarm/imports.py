@@ -82,25 +82,11 @@ def _read(file: Path) -> pa.Table:
 
 
 def _row(given: dict[str, Any], line: int, file: str) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(PROBES.names) | given | {"protocol": PROTOCOL, "study": PROTOCOL}
     try:
-        for name in ("model", "layer", "dataset", "solver", "method"):
-            if row[name] in (None, ""):
-                raise InvalidRequest(f"{name} is empty; every row needs one")
-            row[name] = str(row[name])
-        for name in ("seed", "n_neurons", "width", "n_test"):
-            if name in NEEDED or row[name] is not None:
-                row[name] = _whole(name, row[name])
-        for name in ("accuracy", "val_accuracy"):
-            if name in NEEDED or row[name] is not None:
-                row[name] = _number(name, row[name])
-                if not 0 <= row[name] <= 1:
-                    raise InvalidRequest(f"{name} lies in [0, 1], got {row[name]:g}")
-        if not 1 <= row["n_neurons"] <= row["width"]:
-            raise InvalidRequest(f"n_neurons runs from 1 to the width {row['width']}, got {row['n_neurons']}")
+        row: dict[str, Any] = dict.fromkeys(PROBES.names) | _checked(given)
     except InvalidRequest as e:
         raise InvalidRequest(f"{file}, line {line}: {e}. Correct the file; nothing of it was taken in.") from e
-    row["fraction"] = row["n_neurons"] / row["width"]
+    row |= {"protocol": PROTOCOL, "study": PROTOCOL, "fraction": row["n_neurons"] / row["width"]}
     # There are no features behind these rows; the names stand for the pair, so that different networks never mix.
     pair = content_id({"imported": [row["model"], row["layer"], row["dataset"], row["width"]]})
     row |= {"train_id": pair, "test_id": pair}
@@ -108,13 +94,35 @@ def _row(given: dict[str, Any], line: int, file: str) -> dict[str, Any]:
     return row | {"job_id": content_id({"imported": identity})[:32]}
 
 
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a row as what they are meant to be; what is optional may be missing."""
+    row = given.copy()
+    for name in ("model", "layer", "dataset", "solver", "method"):
+        if row[name] in (None, ""):
+            raise InvalidRequest(f"{name} is empty; every row needs one")
+        row[name] = str(row[name])
+    for name in ("seed", "n_neurons", "width", "n_test"):
+        if name in NEEDED or row.get(name) is not None:
+            row[name] = _whole(name, row[name])
+    for name in ("accuracy", "val_accuracy"):
+        if name in NEEDED or row.get(name) is not None:
+            row[name] = _number(name, row[name])
+            if not 0 <= row[name] <= 1:
+                raise InvalidRequest(f"{name} lies in [0, 1], got {row[name]:g}")
+    if not 1 <= row["n_neurons"] <= row["width"]:
+        raise InvalidRequest(f"n_neurons runs from 1 to the width {row['width']}, got {row['n_neurons']}")
+    return row
+
+
 def _number(name: str, value: object) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = math.nan
+    if value in (None, ""):
+        raise InvalidRequest(f"{name} is empty or NaN")
     if not math.isfinite(number):
-        raise InvalidRequest(f"{name} is a number, got {value!r}" if value not in (None, "") else f"{name} is empty")
+        raise InvalidRequest(f"{name} is a number, got {value!r}")
     return number
 
 

@@ -11,9 +11,6 @@ from drfarm.planning import StudyPlan, Target
 from store import InvalidRequest, Store, open_store
 from store.schema import CKA, PROBES
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FORMATS: tuple[aggregate.Format, ...] = ("csv", "md", "tex")
 _WIDE = ("class_accuracy", "predicted_count")
 
@@ -85,9 +82,9 @@ def write_figures(results: StudyResults, folder: Path) -> list[Path]:
     return files
 
 
-def figures(results: StudyResults) -> "dict[str, Figure]":
-    """Return the figures that the results have data for, by name."""
-    found: dict[str, Figure] = {}
+def figures(results: StudyResults) -> dict[str, Any]:
+    """Return the figures (matplotlib's) that the results have data for, by name."""
+    found: dict[str, Any] = {}
     if results.probes.num_rows:
         found["accuracy"] = aggregate.accuracy_figure(results.probes)
     if results.cka.num_rows:

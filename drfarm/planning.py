@@ -116,7 +116,7 @@ def plan_study(study: Study, *, store_url: str | None = None, writing: bool = Fa
     complete = set() if store is None else {i.key.id for i in store.features.catalogue() if i.complete}
     notes: list[str] = []
     targets = tuple(_targets(study, jobs, splits))
-    tasks, counts = _tasks(study, url, targets, store, notes)
+    tasks, counts = plan_tasks(study, url, targets, store, notes)
     return StudyPlan(
         study=study,
         store_url=url,
@@ -192,9 +192,13 @@ def _settings(
             )
 
 
-def _tasks(
+def plan_tasks(
     study: Study, url: str, targets: tuple[Target, ...], store: Store | None, notes: list[str]
 ) -> tuple[tuple[ProbeTask | CkaTask, ...], dict[str, int]]:
+    """Group what is not in the store yet into tasks, dearest first; and count what is wanted and done.
+
+    Adds to ``notes`` what a person should know.
+    """
     probes_done = store.results.jobs("probes") if store is not None else set()
     cka_done = store.results.jobs("cka") if store is not None else set()
     tasks: list[ProbeTask | CkaTask] = []

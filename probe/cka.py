@@ -31,9 +31,10 @@ def part_whole(scatter: NDArray[np.float64], order: NDArray[np.int64]) -> Curve:
     ndarray
         Shape (d,): entry k - 1 is ||C[S, :]||^2 / (||C[S, S]|| ||C||) with S the first k.
     """
-    squared = scatter[order] ** 2
-    against_whole = np.cumsum(squared.sum(1))
-    return _ratio(against_whole, _own_norm(squared[:, order]), np.sqrt(squared.sum()))
+    squared = scatter**2
+    rows = squared.sum(1)
+    own = np.sqrt(_leading_sums(squared, order, order))
+    return _ratio(np.cumsum(rows[order]), own, np.sqrt(rows.sum()))
 
 
 def pair(scatter: NDArray[np.float64], order_a: NDArray[np.int64], order_b: NDArray[np.int64]) -> Curve:
@@ -52,19 +53,34 @@ def pair(scatter: NDArray[np.float64], order_a: NDArray[np.int64], order_b: NDAr
         Shape (d,): entry k - 1 is ||C[S, T]||^2 / (||C[S, S]|| ||C[T, T]||).
     """
     squared = scatter**2
-    norm_a = _own_norm(squared[np.ix_(order_a, order_a)])
-    norm_b = _own_norm(squared[np.ix_(order_b, order_b)])
-    return _ratio(_leading_sums(squared[np.ix_(order_a, order_b)]), norm_a, norm_b)
+    norm_a = np.sqrt(_leading_sums(squared, order_a, order_a))
+    norm_b = np.sqrt(_leading_sums(squared, order_b, order_b))
+    return _ratio(_leading_sums(squared, order_a, order_b), norm_a, norm_b)
 
 
-def _leading_sums(squared: NDArray[np.float64]) -> Curve:
-    """Return the sum of every leading k x k block of a (d, d) matrix."""
-    return np.cumsum(np.tril(squared).sum(1) + np.triu(squared, 1).sum(0))
+_ROWS = 128
+"""Rows that are permuted at a time: the permuted matrix as a whole is never made."""
 
 
-def _own_norm(squared: NDArray[np.float64]) -> Curve:
-    """Return ||C[S, S]||_F of every prefix S from the squared, permuted C."""
-    return np.sqrt(_leading_sums(squared))
+def _leading_sums(squared: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Curve:
+    """Return the sum of every leading k x k block of a symmetric (d, d) matrix whose rows and columns are permuted.
+
+    Going from k - 1 to k adds row k up to the diagonal and column k above it; by symmetry the column is the row of the
+    matrix with the two orders exchanged.
+    """
+    added = _rows_to_diagonal(squared, rows, columns)
+    across = added if rows is columns else _rows_to_diagonal(squared, columns, rows)
+    return np.cumsum(added + across - squared[rows, columns])
+
+
+def _rows_to_diagonal(squared: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Curve:
+    """Return, for every k, the sum of row k of the permuted matrix up to and with its diagonal."""
+    sums = np.empty(len(rows))
+    for start in range(0, len(rows), _ROWS):
+        stop = min(start + _ROWS, len(rows))
+        part = squared.take(rows[start:stop], axis=0).take(columns[:stop], axis=1)
+        sums[start:stop] = part[:, :start].sum(1) + np.tril(part[:, start:]).sum(1)
+    return sums
 
 
 def _ratio(numerator: Curve, norm_a: Curve, norm_b: Curve | np.float64) -> Curve:

@@ -398,7 +398,7 @@ def test_jobs_that_fail_are_named_and_the_rest_is_done(networks, study_in, drfar
     )
     assert "resnet/penultimate  pets" in done.out
     assert "resnet/penultimate  broken" not in done.out
-    assert complete(networks) == {"resnet/pets/train", "resnet/pets/test", "resnet/broken/test"}
+    assert complete(networks) == {"resnet/pets/train", "resnet/pets/test"}
     check_nothing_is_half_written(networks)
     rows = open_store(networks / "store").results.table("probes", columns=["model", "dataset", "n_neurons"]).to_pylist()
     assert sorted(tuple(r.values()) for r in rows) == [("resnet", "pets", 48), ("resnet", "pets", 96)]
@@ -674,9 +674,10 @@ def authors_row(folder: Path, text: str = "m,penultimate,c,sgd,random,1,5,10,0.7
 # The whole way through processes of its own: what a shell sees
 
 
-def shell(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = Path(sys.executable).with_name("drfarm")
-    return subprocess.run([command, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300)
+def shell(*words: object, cwd: Path, **environment: object) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("drfarm")), *map(str, words)]
+    env = os.environ | {k: str(v) for k, v in environment.items()}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
 def test_a_shell_sees_the_same(tmp_path, pets, study_in):
@@ -691,4 +692,19 @@ def test_a_shell_sees_the_same(tmp_path, pets, study_in):
         assert done.returncode == 2, command
         check_words(done.stderr, words)
         assert done.stdout == ""
+    check_nothing_was_started(pets)
+
+
+def test_weights_that_can_not_be_fetched(pets, study_in):
+    """A machine without a network, and nothing in its cache."""
+    study = study_in(pets, models=["timm:test_resnet.r160_in1k"])
+    done = shell("run", study, "--quiet", cwd=pets, HF_HUB_OFFLINE=1, HF_HOME=pets / "cache")
+    assert done.returncode == 2
+    check_words(
+        done.stderr,
+        (
+            "model 'test_resnet.r160_in1k': the hub's weights for timm:test_resnet.r160_in1k could not be had",
+            "Check the network, or download the file elsewhere and give its path as `weights`",
+        ),
+    )
     check_nothing_was_started(pets)

@@ -244,7 +244,7 @@ RULES = {
         "layers.0.pool: got 'mean'; allowed: avg, max, cls, flatten.",
     ),
     "transform": ({"transform": {"train": "best"}}, "transform.train: got 'best'; allowed: "),
-    "dtype": ({"dtype": "float8"}, "dtype: got 'float8'; allowed: float32, float16. Did you mean 'float16'?"),
+    "dtype": ({"dtype": "float8"}, "dtype: got 'float8'; allowed: float32, float16. Did you mean 'float32'?"),
     "codec": ({"codec": "lz5"}, "codec: got 'lz5'; allowed: lz4, zstd, none. Did you mean 'lz4'?"),
     "on_corrupt": ({"on_corrupt": "skip"}, "on_corrupt: got 'skip'; allowed: stop, mask."),
     "no threshold above one": ({"deltas": [1.01]}, "deltas.0: got 1.01; input should be less than or equal to 1."),
@@ -321,5 +321,5 @@ def test_a_file_that_can_not_be_read(tmp_path):
     with pytest.raises(InvalidStudy, match=r"absent.yaml can't be read: No such file or directory\. Give the path"):
         load_study(tmp_path / "absent.yaml")
     (tmp_path / "latin.yaml").write_bytes("study: é".encode("latin-1"))
-    with pytest.raises(InvalidStudy, match="latin.yaml can't be read: .*utf-8"):
+    with pytest.raises(InvalidStudy, match=r"latin.yaml can't be read: .*utf-8"):
         load_study(tmp_path / "latin.yaml")

@@ -1,0 +1,77 @@
+"""Writing and reading a representation against np.save and np.load of the same array, page cache warm."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rows import Row, best
+
+from store import RepresentationKey, open_store
+
+
+def bench(*, n=50_000, width=1024):
+    """Return rows for writing and reading, uncompressed and with the default codec."""
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.standard_normal((n, width), dtype=np.float32), 0)
+    megabytes = x.nbytes / 1e6
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "x.npy"
+        for codec in ("none", "lz4"):
+            store = open_store(Path(folder) / codec, create=True)
+            made = []
+
+            def write(store=store, codec=codec, made=made):
+                made.append(_write(store, x, codec, len(made)))
+
+            save = best(lambda: np.save(file, x), 3)
+            written = best(write, 3)
+            features = store.features.open(made[-1])
+            load = best(lambda: np.load(file), 3)
+            read = best(features.numpy, 3)
+            assert np.array_equal(features.numpy(), x)
+            gain = "" if codec == "none" else f", {x.nbytes / features.stored_bytes:.2f} times smaller"
+            for verb, ours, base, name, bar in (
+                ("write", written, save, "np.save", 0.6),
+                ("read", read, load, "np.load", 0.8 if codec == "none" else 0.3),
+            ):
+                rows.append(
+                    Row(
+                        what=f"{verb} {megabytes:,.0f} MB float32, codec {codec}{gain}, checksums held",
+                        ours=f"{megabytes / ours:,.0f} MB/s",
+                        baseline=f"{name} {megabytes / base:,.0f} MB/s",
+                        ratio=base / ours,
+                        bar=bar,
+                    )
+                )
+    return rows
+
+
+def _write(store, x, codec, number):
+    key = RepresentationKey(
+        model="m",
+        dataset="d",
+        split="train",
+        layer="l",
+        weights="w",
+        architecture="timm:x",
+        arguments={},
+        pool="avg",
+        transform="test-v1",
+        transform_seed=None,
+        mean=(0.5,),
+        std=(0.5,),
+        input_size=32,
+        dataset_fingerprint=f"f{number}",
+        n_views=1,
+        dtype="float32",
+    )
+    writer = store.features.create(
+        key, width=x.shape[1], labels=np.arange(len(x)) % 10, sample_ids=[str(i) for i in range(len(x))],
+        classes=[str(c) for c in range(10)], codec=codec,
+    )  # fmt: skip
+    for view, chunk in writer.missing():
+        start, stop = writer.span(chunk)
+        writer.write_chunk(view, chunk, x[start:stop])
+    writer.seal()
+    return key.id

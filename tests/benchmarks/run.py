@@ -1,0 +1,40 @@
+"""Run every benchmark and print one table: `make bench`, or `make bench ONLY=cka`."""
+
+import platform
+import sys
+
+import bench_cka
+import bench_farm
+import bench_probes
+import bench_redundancy
+import bench_store
+import torch
+from rows import table
+
+BENCHES = {
+    "probes": bench_probes,
+    "cka": bench_cka,
+    "store": bench_store,
+    "farm": bench_farm,
+    "redundancy": bench_redundancy,
+}
+
+
+def main() -> None:
+    """Run those that are named, or all."""
+    rows = []
+    for name in sys.argv[1:] or BENCHES:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows += BENCHES[name].bench()
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
+    print(table(rows))
+    missed = [r.what for r in rows if not r.holds]
+    print(
+        f"\n{len(rows) - len(missed)} of {len(rows)} bars hold." + (f" Missed: {'; '.join(missed)}" if missed else "")
+    )
+
+
+if __name__ == "__main__":
+    main()
