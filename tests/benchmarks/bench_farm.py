@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from bench_store import _write
+from bench_store import write
 from rows import Row, seconds
 
 from drfarm.farm import FarmOptions, run_tasks
@@ -50,8 +50,8 @@ def _overhead(n, width, n_probes, n_workers):
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder), create=True)
-        train_id = _write(store, np.maximum(rng.standard_normal((n, width), dtype=np.float32), 0), "lz4", 0)
-        test_id = _write(store, np.maximum(rng.standard_normal((1000, width), dtype=np.float32), 0), "lz4", 1)
+        train_id = write(store, np.maximum(rng.standard_normal((n, width), dtype=np.float32), 0), "lz4", 0)
+        test_id = write(store, np.maximum(rng.standard_normal((1000, width), dtype=np.float32), 0), "lz4", 1)
         fractions = [i / 20 for i in range(1, 21)]
         study = _study(fractions, n_probes // len(fractions))
         tasks, counts = plan_tasks(study, store.url, (_target("m", width, n, train_id, test_id),), store, [])
