@@ -11,7 +11,7 @@ import obstore
 from numpy.typing import DTypeLike, NDArray
 from obstore.store import MemoryStore
 
-from store.codecs import Codec, checksum
+from store.codecs import Checksum, Codec, checksum
 from store.errors import Corrupt, InvalidRequest, NotFound
 from store.grid import Grid
 from store.keys import RepresentationKey
@@ -255,10 +255,11 @@ class Features:
         direct = self._codec.cname is None and entry.n_bytes == out.nbytes
         data = out.reshape(-1).view(np.uint8) if direct else scratch.raw(entry.n_bytes)
         try:
-            self._objects.read_into(name, data.data)
+            digest = Checksum()
+            self._objects.read_into(name, data.data, digest.update)
         except NotFound as e:
             raise self._gone(name) from e
-        self._held(name, checksum(data), entry.checksum)
+        self._held(name, digest.text, entry.checksum)
         if not direct:
             self._codec.decode(data.data, out)
 

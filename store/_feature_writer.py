@@ -1,7 +1,9 @@
 """Writing a representation: whole chunks, each followed by its ledger entry, then the seal."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 FLOAT16_MAX = 65504.0
 """Largest finite float16 (IEEE 754 binary16)."""
+
+_WRITERS = min(4, os.cpu_count() or 1)
+"""Threads that write chunks of one array."""
 
 
 class FeatureWriter:
@@ -134,6 +139,34 @@ class FeatureWriter:
             masked=tuple(sorted({int(r) for r in masked})),
         )
         return self._put(entry, data)
+
+    def write_view(self, view: int, values: NDArray[np.float32]) -> None:
+        """Write every chunk of one view that the ledger does not have, a few at a time.
+
+        Parameters
+        ----------
+        view
+            Which pass, from 0.
+        values
+            All rows, shape (n_samples, width), float32.
+
+        Raises
+        ------
+        InvalidRequest
+            If there is no such view, or the shape is not that of one.
+        Overflow
+            If a finite value is beyond the stored dtype.
+        """
+        if not 0 <= view < self.n_views:
+            raise InvalidRequest(f"{self.key.path}: there is no view {view}; views are 0 to {self.n_views - 1}.")
+        if values.shape != (self.n_samples, self.width):
+            raise InvalidRequest(
+                f"{self.key.path}: a view has shape {(self.n_samples, self.width)}, got {values.shape}."
+            )
+        missing = [chunk for v, chunk in self.missing() if v == view]
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            for done in [pool.submit(self.write_chunk, view, c, values[slice(*self.span(c))]) for c in missing]:
+                done.result()
 
     def _block(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Return the whole chunk in the stored dtype, filled up with NaN."""

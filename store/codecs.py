@@ -100,3 +100,19 @@ def codec(name: str) -> Codec:
 def checksum(data: Any) -> str:
     """Return the XXH3-128 digest of a buffer, 32 hexadecimal characters (fast; against accident, not malice)."""
     return xxhash.xxh3_128_hexdigest(data)
+
+
+class Checksum:
+    """The digest of `checksum`, of bytes that come in pieces."""
+
+    def __init__(self) -> None:
+        self._digest = xxhash.xxh3_128()
+
+    def update(self, piece: Any) -> None:
+        """Add a piece."""
+        self._digest.update(piece)
+
+    @property
+    def text(self) -> str:
+        """The digest of all pieces so far, 32 hexadecimal characters."""
+        return self._digest.hexdigest()

@@ -3,7 +3,7 @@
 `ObstoreObjects` serves both through `obstore`: a put is atomic (a reader sees the old object, the new one or none).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,8 +42,8 @@ class Objects(Protocol):
         """Return the object's bytes; `NotFound` where there is none."""
         ...
 
-    def read_into(self, key: str, buffer: memoryview) -> None:
-        """Fill ``buffer`` with the object's bytes; `Corrupt` where the sizes differ."""
+    def read_into(self, key: str, buffer: memoryview, seen: Callable[[memoryview], None] | None = None) -> None:
+        """Fill ``buffer`` with the object's bytes, give each piece to ``seen``; `Corrupt` where the sizes differ."""
         ...
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -98,6 +98,9 @@ def _translated(action: str, url: str, key: str) -> Iterator[None]:
         raise StorageFailure(f"{url}: could not {action} {key!r}: {reason}. {remedy}") from e
 
 
+_PIECE = 2**19
+"""Bytes of one read: they are still in the cache when they are looked at."""
+
 _MEMORY: dict[str, MemoryStore] = {}
 """Stores in this process's memory, by address."""
 
@@ -148,19 +151,23 @@ class ObstoreObjects:
                 return (self._local / key).read_bytes()
             return obstore.get(self._store, key).bytes().to_bytes()
 
-    def read_into(self, key: str, buffer: memoryview) -> None:
-        """Fill ``buffer``; a local file is read straight into it, with no second copy."""
+    def read_into(self, key: str, buffer: memoryview, seen: Callable[[memoryview], None] | None = None) -> None:
+        """Fill ``buffer``; a local file is read straight into it, with no second copy, and looked at while in cache."""
         with _translated("read", self._url, key):
             if self._local is not None:
                 with (self._local / key).open("rb", buffering=0) as f:
                     done = 0
-                    while done < len(buffer) and (n := f.readinto(buffer[done:])):
+                    while done < len(buffer) and (n := f.readinto(buffer[done : done + _PIECE])):
+                        if seen is not None:
+                            seen(buffer[done : done + n])
                         done += n
                     rest = bool(f.read(1))
             else:
                 data = memoryview(obstore.get(self._store, key).bytes())
                 done, rest = min(len(data), len(buffer)), len(data) > len(buffer)
                 buffer[:done] = data[:done]
+                if seen is not None:
+                    seen(buffer[:done])
         if done < len(buffer) or rest:
             raise Corrupt(
                 f"{self._url}: {key} is not what was written (it has {'more' if rest else 'fewer'} than {len(buffer)} "

@@ -10,7 +10,7 @@ from rows import Row, best
 from store import RepresentationKey, open_store
 
 
-def bench(*, n=50_000, width=1024):
+def bench(*, n=160_000, width=1024):
     """Return rows for writing and reading, uncompressed and with the default codec."""
     rng = np.random.default_rng(0)
     x = np.maximum(rng.standard_normal((n, width), dtype=np.float32), 0)
@@ -83,8 +83,6 @@ def write(store, x, codec, number):
         key, width=x.shape[1], labels=np.arange(len(x)) % 10, sample_ids=[str(i) for i in range(len(x))],
         classes=[str(c) for c in range(10)], codec=codec,
     )  # fmt: skip
-    for view, chunk in writer.missing():
-        start, stop = writer.span(chunk)
-        writer.write_chunk(view, chunk, x[start:stop])
+    writer.write_view(0, x)
     writer.seal()
     return key.id

@@ -408,3 +408,21 @@ def test_an_entry_of_another_chunk_is_refused(store, write_features):
 def test_unknown_codec_names_suggest(store):
     with pytest.raises(UnknownName, match="Did you mean 'zstd'"):
         store.features.create(make_key(), width=1, labels=[0], sample_ids=["a"], classes=["a"], codec="ztsd")
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4"])
+def test_a_view_is_written_whole_and_what_is_there_is_left_alone(store, write_features, codec):
+    one_by_one, values, *_ = write_features(store, rows=70, chunk_rows=16, codec=codec, weights="one by one")
+    whole, *_ = write_features(store, rows=70, chunk_rows=16, codec=codec, weights="whole", seal=False)
+    store.features.discard(whole.id, [(0, c) for c in (0, 2, 3, 4)])
+    assert len(whole.missing()) == 4
+    whole.write_view(0, values[0])
+    assert np.array_equal(whole.seal().numpy(), values[0])
+    for chunk in range(whole.n_chunks):
+        a, b = (store.features.open(w.id).chunk_object(0, chunk) for w in (whole, one_by_one))
+        assert store.objects.get(a) == store.objects.get(b)
+    with pytest.raises(InvalidRequest, match=r"a view has shape \(70, 3\), got \(69, 3\)"):
+        whole.write_view(0, values[0, :69])
+    for view in (-1, 1):
+        with pytest.raises(InvalidRequest, match=f"there is no view {view}; views are 0 to 0"):
+            whole.write_view(view, values[0])
