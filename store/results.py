@@ -119,9 +119,10 @@ class ResultStore:
             members: list[str] = sorted(frozenset[str]().union(*(s.batches for s, _ in snapshot)))
             stem = f"results/{kind}/merged/{content_id(members)}"
             self._objects.put(f"{stem}.parquet", _result_parquet.encode(table))
-            # What follows removes the only other copy: look at what the storage has.
-            _result_parquet.held(self._objects.get(f"{stem}.parquet"), f"{stem}.parquet")
-            self._put_manifest(f"{stem}.json", members)
+            with suppress(NotFound):  # another compactor merged the same, and more, and has removed this one
+                # What follows removes the only other copy: look at what the storage has.
+                _result_parquet.held(self._objects.get(f"{stem}.parquet"), f"{stem}.parquet")
+                self._put_manifest(f"{stem}.json", members)
         with suppress(NotFound):  # another compactor is removing them
             self._remove_leftovers(kind)
         return len(snapshot) if len(snapshot) > 1 else 0
@@ -130,16 +131,16 @@ class ResultStore:
         """Re-read every file and yield (name, what is wrong with it); None where it is what was written."""
         for info in self._files(kind):
             try:
-                yield info.key, self._problem(info.key)
+                yield info.key, self._problem(kind, info.key)
             except NotFound:  # compacted since it was listed
                 continue
 
-    def _problem(self, name: str) -> str | None:
+    def _problem(self, kind: Kind, name: str) -> str | None:
         data = self._objects.get(name)
         try:
             if name.endswith(".json"):
-                records.from_bytes(data, where=name)
-                if not self._objects.exists(_data_of(name)) and self._objects.exists(name):
+                batches = frozenset(records.from_bytes(data, where=name)["batches"])
+                if not self._objects.exists(_data_of(name)) and batches - self._readable(kind):
                     return f"{_data_of(name)}, which it describes, is gone."
             else:
                 _result_parquet.held(data, name)
@@ -233,14 +234,22 @@ class ResultStore:
         for manifest in merged:
             data = _data_of(manifest)
             if manifest.endswith(".json") and data in merged:
-                record = records.from_bytes(self._objects.get(manifest), where=manifest)
-                if record.get("format") != RESULTS_FORMAT:
-                    raise UnsupportedFormat(
-                        f"{manifest} has results format {record.get('format')}; this drfarm reads and writes format "
-                        f"{RESULTS_FORMAT}. Upgrade drfarm."
-                    )
-                found[data] = frozenset(record["batches"])
+                found[data] = self._members(manifest)
         return found
+
+    def _members(self, manifest: str) -> frozenset[str]:
+        """Return the batches that a manifest names."""
+        record = records.from_bytes(self._objects.get(manifest), where=manifest)
+        if record.get("format") != RESULTS_FORMAT:
+            raise UnsupportedFormat(
+                f"{manifest} has results format {record.get('format')}; this drfarm reads and writes format "
+                f"{RESULTS_FORMAT}. Upgrade drfarm."
+            )
+        return frozenset(record["batches"])
+
+    def _readable(self, kind: Kind) -> frozenset[str]:
+        """Return the batches that can be read."""
+        return frozenset[str]().union(*(s.batches for s in self._sources(kind)))
 
     def _put_manifest(self, name: str, batches: Sequence[str]) -> None:
         self._objects.put(name, records.to_bytes({"format": RESULTS_FORMAT, "batches": list(batches)}))
@@ -254,6 +263,10 @@ class ResultStore:
         stale = [k for k in merged if k not in needed]
         self._objects.delete([_manifest_of(k) for k in stale])
         self._objects.delete([*stale, *(k for k in batches if k not in needed)])
+        # Two compactors at once can remove a merged file's data under its new manifest: others hold those batches.
+        held = frozenset(map(_batch_of, batches)).union(*merged.values())
+        manifests = [k for k in infos if _is_merged(k) and k.endswith(".json") and _data_of(k) not in infos]
+        self._objects.delete([k for k in manifests if self._members(k) <= held])
         before = datetime.now(UTC) - _ORPHAN_AGE
         orphans = [k for k in infos if _is_merged(k) and k.endswith(".parquet") and _manifest_of(k) not in infos]
         self._objects.delete([k for k in orphans if infos[k].modified < before])
@@ -279,6 +292,10 @@ def _schema(kind: str) -> pa.Schema:
 
 def _is_merged(key: str) -> bool:
     return "/merged/" in key
+
+
+def _batch_of(key: str) -> str:
+    return key.rsplit("/", 1)[-1].removesuffix(".parquet")
 
 
 def _data_of(manifest: str) -> str:

@@ -339,3 +339,37 @@ def test_garbage_in_a_results_file_is_refused(store):
         store.objects.put(name, bad)
         with pytest.raises(Corrupt, match=f"{name} is not what was written"):
             store.results.table("probes")
+
+
+@pytest.mark.parametrize("method, n", [("get", 4), ("put", 2)])
+def test_a_compactor_that_is_overtaken_by_another_loses_nothing(store, method, n):
+    # The other merges the same batches, then one more, and removes the file that this one is about to name.
+    for b in range(3):
+        store.results.write("probes", f"b{b}", [make_probe_row(f"b{b}", f"j{b}")])
+    other = store.results
+
+    def overtake():
+        other.compact("probes")
+        other.write("probes", "b3", [make_probe_row("b3", "j3")])
+        other.compact("probes")
+
+    type(other)(During(store.objects, method, n, overtake)).compact("probes")
+    assert other.jobs("probes") == {"j0", "j1", "j2", "j3"}
+    assert [c for c in other.check("probes") if c[1]] == []
+    assert other.compact("probes") == 0
+    assert len(store.objects.list("results/probes")) == 2
+
+
+def test_a_manifest_without_data_is_no_problem_where_others_hold_its_batches(store):
+    for b in range(2):
+        store.results.write("probes", f"b{b}", [make_probe_row(f"b{b}", f"j{b}")])
+    dangling = "results/probes/merged/0.json"
+    store.results._put_manifest(dangling, ["b0", "b1"])
+    assert [c for c in store.results.check("probes") if c[1]] == []
+    store.results._put_manifest(dangling, ["b0", "lost"])
+    assert [name for name, why in store.results.check("probes") if why] == [dangling]
+    store.results.compact("probes")
+    assert store.objects.exists(dangling)
+    store.results._put_manifest(dangling, ["b0", "b1"])
+    store.results.compact("probes")
+    assert not store.objects.exists(dangling)
