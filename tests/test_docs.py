@@ -47,18 +47,19 @@ def test_the_demo_prints_the_table_and_where_the_figures_are(demo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_command_runs(page, demo):
+def test_every_command_runs(page, demo, drfarm, monkeypatch):
     folder, _ = demo
+    monkeypatch.chdir(folder)
     for line in commands(page):
         words = shlex.split(line, comments=True)
         if words[0] == "make":
             subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
             continue
         assert words[0] == "drfarm", line
-        done = subprocess.run([BIN / "drfarm", *words[1:]], cwd=folder, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        done = drfarm(*words[1:])
+        assert done.code == 0, f"{line}\n{done.text}"
         if words[1] == "run":
-            assert "nothing was left to do" in done.stderr or "--quiet" in words
+            assert "nothing was left to do" in done.err or "--quiet" in words
 
 
 @pytest.mark.slow

@@ -2,11 +2,8 @@
 
 import contextlib
 import copy
-import io
 import shutil
 import socket
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,6 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-
-from drfarm.cli import main
 
 WIDTH = 96
 """Neurons of the penultimate layer of the network below."""
@@ -27,37 +22,6 @@ _STUDY: dict[str, Any] = {
     "datasets": [{"name": "pets", "source": "folder:pets"}],
     "subsets": {"n_neurons": [1, 24, WIDTH], "seeds": 2},
 }
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        return self.out + self.err
-
-
-def run_command(*words: object) -> Finished:
-    """Run the command in this process, as its entry point does."""
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["drfarm", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
-            main()
-    finally:
-        sys.argv = before
-        print(out.getvalue(), err.getvalue(), sep="\n")
-    return Finished(left.value.code, out.getvalue(), err.getvalue())
-
-
-@pytest.fixture(scope="session")
-def drfarm() -> Callable[..., Finished]:
-    return run_command
 
 
 def draw_images(root: Path) -> None:
@@ -109,7 +73,8 @@ class FinishedStudy:
 
     file: Path
     store: Path
-    ran: Finished
+    ran: Any
+    """What the command left behind: code, out, err."""
 
 
 @contextlib.contextmanager
@@ -122,7 +87,7 @@ def another_cluster():
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> FinishedStudy:
+def finished(tmp_path_factory, drfarm) -> FinishedStudy:
     folder = tmp_path_factory.mktemp("finished")
     draw_images(folder)
     file = write_study(
@@ -132,6 +97,6 @@ def finished(tmp_path_factory) -> FinishedStudy:
         deltas=[0.8, 0.9],
     )
     with another_cluster():
-        ran = run_command("run", file, "--workers", 1)
+        ran = drfarm("run", file, "--workers", 1)
     assert ran.code == 0, ran.text
     return FinishedStudy(file, folder / "store", ran)

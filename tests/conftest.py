@@ -1,0 +1,47 @@
+"""Settings of all tests, and the command in this process."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from drfarm.cli import main
+
+# No property has a deadline: machines are shared and noisy.
+settings.register_profile("drfarm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("drfarm")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+def run_command(*words: object) -> Finished:
+    """Run the command in this process, as its entry point does."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["drfarm", *map(str, words)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        sys.argv = before
+        print(out.getvalue(), err.getvalue(), sep="\n")
+    return Finished(left.value.code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def drfarm() -> Callable[..., Finished]:
+    return run_command
