@@ -327,8 +327,20 @@ def _farm(n_workers: int, memory_limit: int) -> Iterator[_Farm]:
         cluster.scale(n_workers)
         try:
             yield farm
-        finally:
+        except BaseException:
             cluster.sync(farm.kill)
+            raise
+
+
+def start_tracker() -> None:
+    """Start the process that removes what killed workers leave behind, before anything else in this process does.
+
+    It is Python's own; for each killed worker it would warn on a person's screen that it has done so.
+    """
+    given = os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore:resource_tracker:UserWarning"
+    with _environment({"PYTHONWARNINGS": f"{given},{quiet}" if given else quiet}):
+        resource_tracker.ensure_running()
 
 
 @contextlib.contextmanager
@@ -366,7 +378,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # its start would unblock the signal in the thread that starts workers
+    start_tracker()  # its start would unblock the signal in the thread that starts workers
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

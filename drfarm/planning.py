@@ -269,12 +269,14 @@ def _cka_task(
     part_whole: list[tuple[int, tuple[int, ...]]] = []
     pairs: list[tuple[int, int, tuple[int, ...]]] = []
 
+    shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+
     def missing(kind: CkaKind, seed: int, seed_b: int | None, ks: tuple[int, ...]) -> tuple[int, ...]:
         nonlocal wanted, left
         found = tuple(k for k in ks if cka_job_id(target.test_id, kind, method, seed, seed_b, k) not in done)
         wanted += len(ks)
         left += len(found)
-        return found if len(found) < len(ks) else ks  # one tuple, shared: it is pickled once
+        return shared.setdefault(found, found)  # seeds that lack the same sizes share one tuple: it is pickled once
 
     for kind in dict.fromkeys(m.measure for m in study.ckas):
         every = any(m.k == "every" for m in study.ckas if m.measure == kind)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drfarm.farm import Failure, FarmOptions, check_tasks, run_tasks
+from drfarm.farm import Failure, FarmOptions, check_tasks, run_tasks, start_tracker
 from drfarm.planning import StudyPlan, plan_study
 from drfarm.progress import Reporter, TerminalReporter
 from drfarm.study import Study
@@ -96,7 +96,8 @@ def run(
     report = RunReport()
     with importable(options.python_path):
         plan = plan_study(study, store_url=store, writing=True)
-        check_tasks(plan.tasks, options.farm)
+        if "probe" in stages:
+            check_tasks(plan.tasks, options.farm)
         opened = open_store(plan.store_url)
         if "extract" in stages and plan.jobs_left:
             choose_device(options.device)
@@ -104,6 +105,8 @@ def run(
         for note in plan.notes:
             reporter.message(f"note: {note}")
         opened.put_study(study.study, study.model_dump(mode="json"))
+        if plan.tasks and "probe" in stages:
+            start_tracker()
         if "extract" in stages:
             _extract(plan, opened, options, reporter, report)
         if "probe" in stages:
@@ -163,7 +166,8 @@ def _check_space(plan: StudyPlan, store: Store) -> None:
     root = store.objects.local_root
     if root is None:
         return
-    needed = sum(j.n_bytes for j in plan.jobs_left)
+    made = {i.key.id: i.n_chunks_done / i.n_chunks for i in store.features.catalogue()}
+    needed = sum(j.n_bytes * (1.0 - min(made.get(i, 0.0) for i in j.ids)) for j in plan.jobs_left)
     free = shutil.disk_usage(root).free
     if needed > free:
         raise InvalidRequest(

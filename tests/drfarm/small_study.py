@@ -1,0 +1,139 @@
+"""A study of many small chunks and batches, and the real command on it: run as a script, it is ``drfarm``.
+
+Chunks and blocks are made small through the two plain constants that decide their sizes; nothing else differs.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import yaml
+
+CHUNK_BYTES = 2**19
+BLOCK_S = 0.1
+N_SEEDS = 10
+
+_NETWORK = '''
+import time
+
+from torch import nn
+
+
+class Wide(nn.Module):
+    """One wide hidden layer; a forward pass takes a moment, as real ones do."""
+
+    def __init__(self, width=512, pause_s=0.02):
+        super().__init__()
+        self.body, self.act, self.fc = nn.Linear(3 * 64, width), nn.ReLU(), nn.Linear(width, 10)
+        self.pause_s = pause_s
+
+    def forward(self, x):
+        time.sleep(self.pause_s)
+        return self.fc(self.act(self.body(x.flatten(1))))
+'''
+
+
+def write_study(folder: Path, *, n_train: int = 3000, name: str = "study", **changes) -> Path:
+    """Write a study of two networks on ten classes of noisy images, its network and its images."""
+    (folder / "wide_network.py").write_text(_NETWORK)
+    rng = np.random.default_rng(0)
+    centres = rng.integers(60, 190, (10, 8, 8, 3))
+    arrays = {}
+    for split, n in (("train", n_train), ("test", 1000)):
+        arrays[f"y_{split}"] = labels = rng.permutation(np.arange(n) % 10)
+        noise = rng.normal(0, 60, (n, 8, 8, 3))
+        arrays[f"x_{split}"] = np.clip(centres[labels] + noise, 0, 255).astype(np.uint8)
+    np.savez(folder / "images.npz", **arrays)
+    study = {
+        "study": name,
+        "store": "./store",
+        "models": [
+            {
+                "name": model,
+                "source": "python:wide_network:Wide",
+                "weights": f"random:{seed}",
+                "input_size": 8,
+                "mean": [0.5] * 3,
+                "std": [0.5] * 3,
+            }
+            for seed, model in enumerate(("ash", "birch"))
+        ],
+        "datasets": [{"name": "noise", "source": "npz:images.npz"}],
+        "subsets": {"n_neurons": [8, 64, 256, 512], "seeds": list(range(1, N_SEEDS + 1))},
+        "measures": [{"measure": "accuracy"}, {"measure": "cka"}, {"measure": "cka_pair"}],
+    }
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump({**study, **changes}, sort_keys=False), encoding="utf-8")
+    return file
+
+
+class Command:
+    """The command in processes of its own, as a person starts it."""
+
+    def __init__(self, *words: object) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self._seen: dict[int, psutil.Process] = {}
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def finished(self, timeout_s: float = 240) -> tuple[int, str, str]:
+        """Wait; return exit code, stdout and stderr."""
+        out, err = self._process.communicate(timeout=timeout_s)
+        return self._process.returncode, out, err
+
+    def family(self) -> list[psutil.Process]:
+        """Return every process below it that lives now."""
+        try:
+            found = psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        self._seen.update((p.pid, p) for p in found)
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """Return its worker processes: they have one common parent, which is its child."""
+        found = []
+        for process in self.family():
+            try:
+                if process.ppid() != self.pid:
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def orphans(self, within_s: float = 20) -> list[psutil.Process]:
+        """Return the processes of its family that still live after so long."""
+        return psutil.wait_procs(list(self._seen.values()), timeout=within_s)[1]
+
+
+def wait_for(condition, command: Command, *, every_s: float = 0.02, timeout_s: float = 240) -> bool:
+    """Wait until the condition holds (True) or the command ends (False)."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        if not command.running():
+            return False
+        assert time.monotonic() < until, "neither came about"
+        time.sleep(every_s)
+    return True
+
+
+if __name__ == "__main__":
+    import drfarm.blocks
+    import store.grid
+    from drfarm.cli import main
+
+    drfarm.blocks.TARGET_S = BLOCK_S
+    store.grid.TARGET_CHUNK_BYTES = CHUNK_BYTES
+    main()

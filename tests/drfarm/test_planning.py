@@ -1,0 +1,199 @@
+"""Planning: counts, identities, what is done is not planned again, and what can't run is refused."""
+
+import pickle
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from drfarm.farm import MOST_TASK_BYTES, FarmOptions, check_tasks
+from drfarm.planning import Target, plan_study, plan_tasks
+from drfarm.study import load_study, study_from_dict
+from probe import CkaTask, Names, ProbeSetting, ProbeTask, cka_job_id, sgd_protocol
+from store import InvalidRequest
+
+URL = "s3://bucket/a/prefix"
+PROBES, EVERY, PAIRS = {"measure": "accuracy"}, {"measure": "cka", "k": "every"}, {"measure": "cka_pair", "k": "every"}
+
+
+def study(*measures, **subsets):
+    return study_from_dict(
+        {
+            "study": "planned",
+            "store": URL,
+            "models": [{"name": "m", "source": "timm:test_resnet", "weights": "random:0"}],
+            "datasets": [{"name": "d", "source": "sklearn:digits"}],
+            "subsets": subsets or {"n_neurons": [1, 2, 4], "seeds": 3},
+            "measures": list(measures) or [PROBES],
+        },
+        base=Path(),
+    )
+
+
+def target(number: int = 0, *, width: int = 8, n_train: int = 1000, n_protocols: int = 1) -> Target:
+    train_id, test_id = f"{2 * number:064x}", f"{2 * number + 1:064x}"
+    return Target(
+        names=Names(study="planned", model=f"m{number}", layer="penultimate", dataset="d"),
+        width=width,
+        n_classes=10,
+        n_train=n_train,
+        n_test=500,
+        train_id=train_id,
+        test_id=test_id,
+        settings=tuple(
+            ProbeSetting(
+                train_id=train_id,
+                test_id=test_id,
+                protocol=replace(sgd_protocol("paper"), version=version + 1),
+                validation=None,
+            )
+            for version in range(n_protocols)
+        ),
+        item_bytes=4,
+    )
+
+
+def done(*, probes=(), cka=()):
+    """A store in which these jobs are done."""
+    return SimpleNamespace(results=SimpleNamespace(jobs={"probes": set(probes), "cka": set(cka)}.__getitem__))
+
+
+def plan(wanted, *targets, store=None):
+    notes = []
+    tasks, counts = plan_tasks(wanted, URL, targets or (target(),), store, notes)
+    return tasks, counts, notes
+
+
+def job_ids(tasks) -> list[str]:
+    found = []
+    for t in tasks:
+        if isinstance(t, ProbeTask):
+            found += [t.setting.job_id(s) for s in t.subsets]
+        else:
+            found += [cka_job_id(t.test_id, "part_whole", t.method, s, None, k) for s, ks in t.part_whole for k in ks]
+            found += [cka_job_id(t.test_id, "pair", t.method, a, b, k) for a, b, ks in t.pairs for k in ks]
+    return found
+
+
+def test_counts_are_those_of_the_grid():
+    wanted = study(PROBES, EVERY, {"measure": "cka_pair"}, n_neurons=[1, 2, 4], seeds=3, methods=["random", "first"])
+    tasks, counts, notes = plan(wanted, target(0, n_protocols=2), target(1, n_protocols=2))
+    n_sizes, n_seeds, n_methods, n_targets = 4, 3, 2, 2  # the whole layer is measured too
+    n_probes = n_targets * 2 * n_methods * n_seeds * n_sizes
+    n_cka = n_targets * (n_methods * n_seeds * 8 + 1 * 3 * n_sizes)  # two parts of one fixed order are the same part
+    assert counts == {"n_probes": n_probes, "n_probes_done": 0, "n_cka": n_cka, "n_cka_done": 0}
+    found = job_ids(tasks)
+    assert len(found) == len(set(found)) == n_probes + n_cka == sum(t.n_jobs for t in tasks)
+    assert set(notes) == {"The whole layer is measured too: DR compares with it."}
+
+
+def test_a_measure_that_is_named_twice_runs_once():
+    tasks, _, _ = plan(study(PROBES), replace(target(), settings=2 * target().settings))
+    assert len(job_ids(tasks)) == len(set(job_ids(tasks))) == 12
+
+
+def test_ids_do_not_depend_on_the_order_of_the_study():
+    a, _, _ = plan(study(PROBES, EVERY, n_neurons=[1, 2, 4], seeds=[1, 2, 3]), target(0), target(1))
+    b, _, _ = plan(study(EVERY, PROBES, n_neurons=[4, 1, 2], seeds=[3, 1, 2]), target(1), target(0))
+    assert sorted(job_ids(a)) == sorted(job_ids(b))
+    probes = [{t.batch_id for t in tasks if isinstance(t, ProbeTask)} for tasks in (a, b)]
+    assert probes[0] == probes[1]
+
+
+def test_ids_do_not_depend_on_names():
+    a, _, _ = plan(study(PROBES, EVERY))
+    named = replace(target(), names=Names(study="other", model="other", layer="other", dataset="other"))
+    b, _, _ = plan(study(PROBES, EVERY), named)
+    assert [t.batch_id for t in a] == [t.batch_id for t in b]
+
+
+def test_what_is_done_is_not_planned_again():
+    wanted = study(PROBES, EVERY, PAIRS)
+    everything = job_ids(plan(wanted)[0])
+    tasks, counts, _ = plan(wanted, store=done(probes=everything, cka=everything))
+    assert tasks == ()
+    assert counts["n_probes_done"] == counts["n_probes"] == 12
+    assert counts["n_cka_done"] == counts["n_cka"] == 48
+    for kept in (everything[::2], everything[:5], everything[-1:]):
+        tasks, counts, _ = plan(wanted, store=done(probes=kept, cka=kept))
+        assert sorted(job_ids(tasks)) == sorted(set(everything) - set(kept))
+        assert counts["n_probes_done"] + counts["n_cka_done"] == len(kept)
+
+
+def test_a_fraction_below_one_neuron_is_told():
+    tasks, _, notes = plan(study(PROBES, fractions=[0.01, 0.5, 1.0]))
+    assert {s.n_neurons for t in tasks for s in t.subsets} == {4, 8}
+    assert len(notes) == 1
+    assert notes[0].startswith("m0/penultimate has 8 neurons: fractions below 0.1250 are no neuron and are left out")
+
+
+def test_a_subset_larger_than_its_layer_is_refused_with_both_numbers():
+    with pytest.raises(InvalidRequest, match=r"model 'm0', layer 'penultimate'.*n_neurons 9 .*the 8 neurons"):
+        plan(study(PROBES, n_neurons=[9]))
+
+
+@pytest.mark.parametrize("n_done", [0, 3])
+def test_a_task_stays_small_at_every_size_of_a_wide_layer(n_done):
+    wide = target(width=4096, n_train=50_000)
+    wanted = study(PROBES, EVERY, PAIRS, grid="paper", seeds=5)
+    grid = [s.n_neurons for t in plan(study(PROBES, grid="paper"), wide)[0] for s in t.subsets]
+    seeds = range(1, 6)
+    cka = [cka_job_id(wide.test_id, "part_whole", "random", s, None, k) for s in seeds for k in grid]
+    cka += [cka_job_id(wide.test_id, "pair", "random", a, b, k) for a in seeds for b in seeds for k in grid]
+    tasks, _, _ = plan(wanted, wide, store=done(cka=cka if n_done else ()))
+    assert any(isinstance(t, CkaTask) for t in tasks)
+    for task in tasks:
+        assert len(pickle.dumps(task)) < MOST_TASK_BYTES, task.title
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_probes_are_planned_in_seconds():
+    wanted = study(PROBES, grid="paper", seeds=5, methods=["random", "first"])
+    per_target = plan(wanted, target(width=2048))[1]["n_probes"]
+    targets = [target(i, width=2048, n_train=50_000) for i in range(-(-100_000 // per_target))]
+    began = time.perf_counter()
+    tasks, counts, _ = plan(wanted, *targets)
+    took_s = time.perf_counter() - began
+    assert counts["n_probes"] >= 100_000
+    print(f"{counts['n_probes']:,} probes in {len(tasks):,} tasks planned in {took_s:.2f} s")
+    assert took_s < 15
+    everything = job_ids(tasks)
+    began = time.perf_counter()
+    tasks, _, _ = plan(wanted, *targets, store=done(probes=everything))
+    print(f"a finished plan of as many in {time.perf_counter() - began:.2f} s")
+    assert tasks == ()
+    assert time.perf_counter() - began < 15
+
+
+def test_a_task_that_needs_more_memory_than_a_worker_has_is_refused_with_both_numbers():
+    tasks, _, _ = plan(study(PROBES), target(width=2048, n_train=500_000))  # 3.8 GiB of features
+    with pytest.raises(InvalidRequest, match=r"m0/penultimate.* needs about 4,9\d\d MiB.* has 2,048 MiB.*--workers"):
+        check_tasks(tasks, FarmOptions(n_workers=1, memory_limit_bytes=2 * 2**30))
+    check_tasks(tasks, FarmOptions(n_workers=1, memory_limit_bytes=6 * 2**30))
+    check_tasks((), FarmOptions(n_workers=1, memory_limit_bytes=1))
+
+
+def test_the_number_of_workers_is_that_of_cores_and_never_above_that_of_tasks():
+    assert FarmOptions(n_workers=4).workers(9) == 4
+    assert FarmOptions(n_workers=4).workers(3) == 3
+    assert FarmOptions(n_workers=4).workers(0) == 1
+    assert 1 <= FarmOptions().workers(10_000) <= 10_000
+    assert FarmOptions().memory(2) * 2 < FarmOptions().memory(1) * 1.01
+
+
+def test_a_plan_starts_nothing_and_makes_no_store(pets, study_in):
+    planned = plan_study(load_study(study_in(pets)))
+    assert (planned.n_probes, planned.n_probes_done, planned.n_cka) == (6, 0, 0)
+    assert sum(t.n_jobs for t in planned.tasks) == 6
+    assert [j.name for j in planned.jobs_left] == [j.name for j in planned.jobs]
+    assert planned.predicted_s > 0
+    assert not (pets / "store").exists()
+
+
+def test_a_finished_plan_has_nothing_left(finished):
+    planned = plan_study(load_study(finished.file))
+    assert planned.tasks == planned.jobs_left == ()
+    assert planned.n_probes == planned.n_probes_done == 12
+    assert planned.n_cka == planned.n_cka_done
