@@ -61,5 +61,5 @@ class NonFiniteActivations(ExtractError, ArithmeticError):
     """The network returned NaN or infinity."""
 
 
-class OutOfDeviceMemory(ExtractError, MemoryError):
+class OutOfDeviceMemory(ExtractError):
     """A batch does not fit the device."""

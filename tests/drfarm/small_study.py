@@ -114,8 +114,18 @@ class Command:
         return found
 
     def orphans(self, within_s: float = 20) -> list[psutil.Process]:
-        """Return the processes of its family that still live after so long."""
-        return psutil.wait_procs(list(self._seen.values()), timeout=within_s)[1]
+        """Return the processes of its family that still run after so long; one that is dead may wait to be reaped."""
+        until = time.monotonic() + within_s
+        while (alive := [p for p in self._seen.values() if _runs(p)]) and time.monotonic() < until:
+            time.sleep(0.02)
+        return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(condition, command: Command, *, every_s: float = 0.02, timeout_s: float = 240) -> bool:
