@@ -289,7 +289,7 @@ STUDIES = {
         options=("--memory-limit", "1MB"),
         words=(
             "probes of resnet/penultimate on pets",
-            "needs about 64 MiB",
+            "needs about 512 MiB",
             "a worker has 1 MiB",
             "raise --memory-limit",
         ),
