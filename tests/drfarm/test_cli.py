@@ -147,7 +147,9 @@ def test_plan_starts_nothing_and_writes_nothing(pets, study_in, finished, drfarm
         "cka      0 of 0 CKA values to compute",
     ):
         assert line in done.out.splitlines()
-    assert re.search(r"^farm     1 tasks?, about .* on one core, at most 51\d\.\d MiB of memory", done.out, re.MULTILINE)
+    assert re.search(
+        r"^farm     1 tasks?, about .* on one core, at most 51\d\.\d MiB of memory", done.out, re.MULTILINE
+    )
     assert (state(pets), psutil.Process().children(recursive=True)) == (before, processes)
 
     before = state(finished.store)

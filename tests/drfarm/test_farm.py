@@ -1,10 +1,13 @@
 """The farm: what is in flight, what workers are like, what is tried again, and that none of it shows in results."""
 
+import contextlib
 import importlib
 import json
 import os
 import pickle
 import shutil
+import threading
+import time
 from collections import Counter
 from functools import partial
 from itertools import pairwise
@@ -186,6 +189,28 @@ def test_a_farm_without_a_living_worker_gives_up_and_says_so(tmp_path, work, mon
     monkeypatch.setattr("drfarm.farm.PATIENCE_S", 0.0)
     with pytest.raises(FarmFailed, match=r"no worker process could be started.*run again"):
         Told().run(tasks_named(tmp_path, "fine"), work.note)
+
+
+def test_workers_that_are_killed_as_they_start_are_replaced(tmp_path, work, capfd):
+    killed: set[int] = set()
+
+    def kill_the_first_four() -> None:
+        until = time.monotonic() + 60
+        while len(killed) < 4 and time.monotonic() < until:
+            for worker in workers_of_ours()[: 4 - len(killed)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker.kill()
+                    killed.add(worker.pid)
+
+    killer = threading.Thread(target=kill_the_first_four)
+    killer.start()
+    tasks = tasks_named(tmp_path, *["fine"] * 4)
+    told = Told().run(tasks, work.note)
+    killer.join()
+    assert len(killed) == 4
+    assert sorted(told.done) == sorted(t.batch_id for t in tasks)
+    assert told.failed == {}
+    assert capfd.readouterr().err == ""
 
 
 def test_no_task_no_farm():
