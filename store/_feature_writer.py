@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 FLOAT16_MAX = 65504.0
 """Largest finite float16 (IEEE 754 binary16)."""
 
-_WRITERS = min(4, os.cpu_count() or 1)
-"""Threads that write chunks of one array."""
+_WRITERS = min(4, 1 + (os.cpu_count() or 1))
+"""Threads that write chunks of one array: one more than cores, as each waits for the disk now and then."""
 
 
 class FeatureWriter:
