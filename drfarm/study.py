@@ -1,6 +1,5 @@
 """The study file: what to measure, on what, and how. Parsed once, at the edge, into frozen and checked values."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from drfarm._study_errors import explain
 from drfarm.errors import InvalidStudy
 from extract import DatasetSpec, ExtractOptions, LayerSpec, ModelSpec
-from probe import METHODS, PAPER_FRACTIONS, SgdProtocol, Validation, sgd_protocol
+from probe import METHODS, PAPER_FRACTIONS, SgdProtocol, Validation, sgd_protocol, size_of_fraction
 from store import InvalidRequest, check_name
 
 
@@ -163,7 +162,7 @@ class SubsetsEntry(_Part):
                 )
             return tuple(sorted({*self.n_neurons, width}))
         fractions = PAPER_FRACTIONS if self.fractions is None else self.fractions
-        return tuple(sorted({int(f * width) for f in fractions} - {0} | {width}))
+        return tuple(sorted({size_of_fraction(f, width) for f in fractions} - {0} | {width}))
 
 
 class AccuracyMeasure(_Part):
@@ -370,8 +369,3 @@ def _absolute_weights(model: ModelEntry, base: Path) -> ModelEntry:
 def _absolute_source(source: str, base: Path) -> str:
     kind, _, rest = source.partition(":")
     return f"{kind}:{_absolute(rest, base)}" if kind in ("folder", "npz") and rest else source
-
-
-def names(entries: Sequence[ModelEntry | DatasetEntry]) -> list[str]:
-    """Return the names of models or data sets."""
-    return [e.name for e in entries]
