@@ -1,6 +1,17 @@
-"""``python -m drfarm``."""
+"""``python -m drfarm``, and the command ``drfarm``."""
 
-from drfarm.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command; an interrupt while its libraries load ends as quietly as any later one."""
+    try:
+        from drfarm.cli import main as run_command
+    except KeyboardInterrupt:
+        print("interrupted; nothing had started", file=sys.stderr)
+        sys.exit(130)
+    run_command()
+
 
 if __name__ == "__main__":
     main()

@@ -46,6 +46,38 @@ Rows = tuple["torch.Tensor", "torch.Tensor"]
 """Features, shape (n, d), and labels, shape (n,), int64."""
 
 
+class _Block:
+    """Buffers for one number of rows: features filled up with zeros, class scores, and each panel's part of both."""
+
+    def __init__(self, stack: Stack, n_rows: int, device: "torch.device") -> None:
+        import torch
+
+        self.n = 0
+        self.x = torch.zeros(n_rows, stack.reach, device=device)
+        self.scores = torch.empty(stack.n_slots, stack.n_classes, n_rows, device=device)
+        self.flat = self.scores.view(-1, n_rows)
+        self.columns = [self.x[:, p.start : p.stop] for p in stack.panels]
+        self.columns_t = [c.t() for c in self.columns]
+        self.rows = [self.flat[: p.n_rows] for p in stack.panels]
+
+    def fill(self, x: "torch.Tensor", rows: "torch.Tensor | None") -> None:
+        """Copy rows of features (n, d), all of them by default; what is beyond them is zero."""
+        import torch
+
+        self.n = len(x) if rows is None else len(rows)
+        if (
+            rows is not None
+            and x.dtype == torch.float32
+            and x.shape[1] == self.x.shape[1]
+            and x.device == self.x.device
+        ):
+            torch.index_select(x, 0, rows, out=self.x[: self.n])
+        else:
+            columns = min(x.shape[1], self.x.shape[1])
+            self.x[: self.n, :columns] = (x if rows is None else x.index_select(0, rows))[:, :columns]
+        self.x[self.n :] = 0
+
+
 class _Probes:
     """Weights and momentum of a stack, and the three products that train it."""
 
@@ -53,78 +85,73 @@ class _Probes:
         import torch
 
         self.stack = stack
-        self._protocol = protocol
         rows = stack.n_slots * stack.n_classes
-        self.weight = torch.zeros(stack.n_weights, device=device)
-        self.bias = torch.zeros(rows, device=device)
-        self._mask = torch.zeros(stack.n_weights, device=device)
+        # One buffer for weights and biases. Its length is a multiple of 64 bytes, the unit in which the fused optimiser
+        # shares work among threads: no element is ever in a scalar tail, which would round differently.
+        n_all = stack.n_weights + filled_up(rows)
+        self._parameters, self._mask = torch.zeros(n_all, device=device), torch.zeros(n_all, device=device)
+        self._parameters.grad = torch.zeros(n_all, device=device)
+        self.w, self.bias = self._views(self._parameters)
+        self._gradients, self._bias_gradient = self._views(self._parameters.grad)
+        masks, bias_mask = self._views(self._mask)
         for i, k in enumerate(stack.sizes):
             weight, bias = initial_probe(seed, k, stack.n_classes)
             self.bias[self._rows(i)] = bias.to(device)
-            for w, mask, panel in zip(self._views(self.weight), self._views(self._mask), stack.panels, strict=True):
+            bias_mask[self._rows(i)] = 1
+            for w, mask, panel in zip(self.w, masks, stack.panels, strict=True):
                 if panel.start < k:
                     stop = min(k, panel.stop)
                     w[self._rows(i), : stop - panel.start] = weight[:, panel.start : stop].to(device)
                     mask[self._rows(i), : stop - panel.start] = 1
-        self._classes = torch.arange(stack.n_classes, device=device)[:, None]
-        self._blocks: dict[int, torch.Tensor] = {}
-        self._gradient = torch.zeros_like(self.weight)
-        self._velocity = torch.zeros_like(self.weight)
-        self._bias_velocity = torch.zeros_like(self.bias)
-        self.w = self._views(self.weight)
-        self._g = self._views(self._gradient)
+        self._optimiser = torch.optim.SGD(
+            [self._parameters], lr=0.0, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
+        )
+        self._device = device
+        self._row_numbers = torch.arange(protocol.batch_size, device=device)
+        self._blocks: dict[int, _Block] = {}
 
     def _rows(self, probe: int) -> slice:
         return slice(probe * self.stack.n_classes, (probe + 1) * self.stack.n_classes)
 
-    def _views(self, flat: "torch.Tensor") -> list["torch.Tensor"]:
-        return [flat[p.offset : p.end].view(p.n_rows, PANEL) for p in self.stack.panels]
+    def _views(self, flat: "torch.Tensor") -> tuple[list["torch.Tensor"], "torch.Tensor"]:
+        """Return the part of each panel, shape (rows, `PANEL`), and that of the biases, shape (slots x classes,)."""
+        first = self.stack.n_weights
+        panels = [flat[p.offset : p.end].view(p.n_rows, PANEL) for p in self.stack.panels]
+        return panels, flat[first : first + self.stack.n_slots * self.stack.n_classes]
 
-    def block(self, x: "torch.Tensor", rows: "torch.Tensor | None" = None) -> "torch.Tensor":
+    def block(self, x: "torch.Tensor", rows: "torch.Tensor | None" = None) -> _Block:
         """Return rows of features (n, d) as a float32 block, filled up with zeros; the next call may overwrite it."""
+        size = filled_up(len(x) if rows is None else len(rows))
+        if size not in self._blocks:
+            self._blocks[size] = _Block(self.stack, size, self._device)
+        self._blocks[size].fill(x, rows)
+        return self._blocks[size]
+
+    def logits(self, block: _Block) -> "torch.Tensor":
+        """Return class scores, shape (slot, class, row); they are the block's own."""
+        block.flat.copy_(self.bias[:, None].expand_as(block.flat))
+        for out, w, x in zip(block.rows, self.w, block.columns_t, strict=True):
+            out.addmm_(w, x)
+        return block.scores
+
+    def step(self, block: _Block, labels: "torch.Tensor", rate: float) -> None:
+        """Take one step of SGD on a block and the labels of its real rows, shape (n,)."""
         import torch
 
-        n, reach = len(x) if rows is None else len(rows), self.stack.reach
-        size = filled_up(n)
-        block = self._blocks.get(size)
-        if block is None:
-            block = self._blocks[size] = torch.zeros(size, reach, device=self.weight.device)
-        if rows is not None and x.dtype == torch.float32 and x.shape[1] == reach and x.device == block.device:
-            torch.index_select(x, 0, rows, out=block[:n])
-        else:
-            columns = min(reach, x.shape[1])
-            block[:n, :columns] = (x if rows is None else x.index_select(0, rows))[:, :columns]
-        block[n:] = 0
-        return block
-
-    def logits(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Return class scores, shape (slot, class, row), of a `block`."""
-        out = self.bias[:, None].repeat(1, len(x))
-        for w, panel in zip(self.w, self.stack.panels, strict=True):
-            out[: panel.n_rows].addmm_(w, x[:, panel.start : panel.stop].t())
-        return out.view(self.stack.n_slots, self.stack.n_classes, len(x))
-
-    def step(self, x: "torch.Tensor", labels: "torch.Tensor", rate: float) -> None:
-        """Take one step of SGD on a `block` and the labels of its real rows, shape (n,)."""
-        import torch
-
-        p = self._protocol
-        g = self.logits(x)
+        g, n = self.logits(block), block.n
         # Softmax written out: torch.softmax rounds differently where its threads meet, so with what else is stacked.
         g.sub_(g.amax(1, keepdim=True)).exp_()
-        g.div_(g.sum(1, keepdim=True))
-        one_hot = (labels[None, :] == self._classes).to(torch.float32)
-        n = len(labels)
-        g[..., :n].sub_(one_hot).mul_(1.0 / n)
-        g[..., n:] = 0
-        g = g.view(-1, len(x))
-        for gradient, panel in zip(self._g, self.stack.panels, strict=True):
-            torch.mm(g[: panel.n_rows], x[:, panel.start : panel.stop], out=gradient)
-        self._gradient.mul_(self._mask).add_(self.weight, alpha=p.weight_decay)
-        self._velocity.mul_(p.momentum).add_(self._gradient)
-        self.weight.add_(self._velocity, alpha=-rate)
-        self._bias_velocity.mul_(p.momentum).add_(g.sum(1)).add_(self.bias, alpha=p.weight_decay)
-        self.bias.add_(self._bias_velocity, alpha=-rate)
+        g.div_(g.sum(1, keepdim=True).mul_(n))
+        g[:, labels, self._row_numbers[:n]] -= 1.0 / n
+        if n < len(block.x):
+            g[..., n:] = 0
+        for gradient, rows, x in zip(self._gradients, block.rows, block.columns, strict=True):
+            torch.mm(rows, x, out=gradient)
+        torch.sum(block.flat, 1, out=self._bias_gradient)
+        assert self._parameters.grad is not None
+        self._parameters.grad.mul_(self._mask)
+        self._optimiser.param_groups[0]["lr"] = rate
+        self._optimiser.step()
 
     def keep(self, best: "_Probes | None", improved: "torch.Tensor") -> None:
         """Copy the probes marked in ``improved``, shape (slot,), into ``best``."""

@@ -17,20 +17,24 @@ class Row:
     """The baseline: its name and figure."""
     ratio: float
     """What is compared with the bar."""
-    bar: float
-    """The bar."""
+    bar: float | None = None
+    """The bar; None where the ratio is there to be known."""
     at_least: bool = True
     """Whether the ratio is to be at least the bar, or at most."""
 
     @property
     def holds(self) -> bool:
         """Whether the bar is held."""
+        if self.bar is None:
+            return True
         return self.ratio >= self.bar if self.at_least else self.ratio <= self.bar
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells of the table."""
         sign = ">=" if self.at_least else "<="
         ratio = f"{self.ratio:,.3g}" if self.ratio < 1000 else f"{self.ratio:,.0f}"
+        if self.bar is None:
+            return self.what, self.ours, self.baseline, ratio, "-", "-"
         return self.what, self.ours, self.baseline, ratio, f"{sign} {self.bar:g}", "yes" if self.holds else "NO"
 
 

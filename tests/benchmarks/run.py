@@ -30,9 +30,10 @@ def main() -> None:
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
     )
     print(table(rows))
-    missed = [r.what for r in rows if not r.holds]
+    held = [r for r in rows if r.bar is not None]
+    missed = [r.what for r in held if not r.holds]
     print(
-        f"\n{len(rows) - len(missed)} of {len(rows)} bars hold." + (f" Missed: {'; '.join(missed)}" if missed else "")
+        f"\n{len(held) - len(missed)} of {len(held)} bars hold." + (f" Missed: {'; '.join(missed)}" if missed else "")
     )
 
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import drfarm as face
+from drfarm import __main__
 from store import open_store
 
 N_PROBES = 2 * 3 * 2
@@ -397,6 +398,29 @@ def test_another_study_shares_finished_work(finished, tmp_path, drfarm):
     done = drfarm("table", study)
     assert "| net/penultimate (96) |" in done.out
     assert "resnet/" not in done.out
+
+
+def test_an_interrupt_while_libraries_load_is_no_traceback(monkeypatch, capsys):
+    """The import itself is interrupted."""
+
+    class Interrupts:
+        def find_spec(self, name, path=None, target=None):
+            if name == "drfarm.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "drfarm.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    with pytest.raises(SystemExit) as left:
+        __main__.main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "interrupted; nothing had started\n"
+
+
+def test_every_public_name_is_importable_and_others_are_refused():
+    assert all(getattr(face, name) is not None for name in face.__all__)
+    assert set(face.__all__) == set(dir(face))
+    with pytest.raises(AttributeError, match="redundency"):
+        face.redundency  # noqa: B018
 
 
 def test_an_interrupt_leaves_with_130_and_says_what_to_do(pets, study_in):
