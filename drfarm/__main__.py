@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from drfarm.cli import main as run_command
     except KeyboardInterrupt:
-        print("interrupted; nothing had started", file=sys.stderr)
+        sys.stderr.write("interrupted; nothing had started\n")
         sys.exit(130)
     run_command()
 
