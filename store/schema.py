@@ -34,9 +34,13 @@ PROBES = pa.schema(
         ("train_id", pa.string()),
         ("test_id", pa.string()),
         ("job_id", pa.string()),
+        ("hyperparameter", pa.float64()),
+        ("gradient_norm", pa.float64()),
     ]
 )
-"""One row per probe. ``study`` is the study whose run computed it; another that shares the work names the same job."""
+"""One row per probe. ``study`` is the study whose run computed it; another that shares the work names the same job.
+``hyperparameter`` is the step size or penalty that validation chose, or the one that was given; ``gradient_norm`` the
+certificate of a convex fit. ``accuracy`` is null where it is undefined (a probe that diverged)."""
 
 CKA = pa.schema(
     [
@@ -57,9 +61,13 @@ CKA = pa.schema(
         ("test_id", pa.string()),
         ("job_id", pa.string()),
         ("elapsed_s", pa.float64()),
+        ("estimator", pa.string()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
     ]
 )
-"""One row per CKA value; ``value`` is null where it is undefined (a subset of constant neurons)."""
+"""One row per CKA value; ``value`` is null where it is undefined (a subset of constant neurons). ``estimator`` is
+``biased`` (null in files of earlier versions), ``debiased`` or ``minibatch``; only ``debiased`` has an interval."""
 
 SCHEMAS: dict[Kind, pa.Schema] = {"probes": PROBES, "cka": CKA}
 

@@ -67,6 +67,8 @@ def make_probe_row(batch_id: str, job_id: str, **changes: Any) -> dict[str, Any]
         "train_id": "a" * 64,
         "test_id": "b" * 64,
         "job_id": job_id,
+        "hyperparameter": None,
+        "gradient_norm": None,
     }
     return {**row, **changes}
 
@@ -91,6 +93,9 @@ def make_cka_row(batch_id: str, job_id: str, **changes: Any) -> dict[str, Any]:
         "test_id": "b" * 64,
         "job_id": job_id,
         "elapsed_s": 0.1,
+        "estimator": "biased",
+        "ci_low": None,
+        "ci_high": None,
     }
     return {**row, **changes}
 

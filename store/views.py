@@ -9,6 +9,10 @@ from store.results import ResultStore
 from store.schema import KINDS, REPRESENTATIONS, SCHEMAS
 
 
+_DEFAULTS = {"estimator": "coalesce(estimator, 'biased') AS estimator"}
+"""Columns that files of earlier versions do not have."""
+
+
 def representations_table(features: FeatureStore) -> pa.Table:
     """Return the catalogue with the columns of the ``representations`` view."""
     rows = [
@@ -44,7 +48,7 @@ def connect(features: FeatureStore, results: ResultStore) -> Any:
     con.register("representations", representations_table(features))
     for kind in KINDS:
         con.register(f"_{kind}_files", results.dataset(kind))
-        columns = ", ".join(SCHEMAS[kind].names)
+        columns = ", ".join(_DEFAULTS.get(name, name) for name in SCHEMAS[kind].names)
         doubled = con.sql(f"SELECT count(*) > count(DISTINCT job_id) FROM _{kind}_files").fetchall()[0][0]
         once = "" if not doubled else " QUALIFY row_number() OVER (PARTITION BY job_id ORDER BY batch_id) = 1"
         con.execute(f"CREATE VIEW {kind} AS SELECT {columns} FROM _{kind}_files{once}")
