@@ -1,7 +1,8 @@
 """Mean and spread over seeds at each measured size of each cell. Pure (no I/O).
 
 A size counts as measured only if *all* its values are defined: CKA is undefined for a subset of constant neurons, and
-a mean over the seeds that happened to avoid them would be a mean over an easier population.
+a mean over the seeds that happened to avoid them would be a mean over an easier population. So with accuracy, which is
+null for a probe that diverged.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aggregate._runs import Flags, Floats, Integers, Runs
+from aggregate._whole import is_certain_whole, whole_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,28 +29,45 @@ class Curves:
     """Distinct seeds, shape (m,)."""
     whole: Floats
     """T(whole) of each cell, shape (n_cells,); NaN where it is unknown or 0, so that no ratio exists."""
+    source: Integers
+    """Cell whose k = width gives each cell its T(whole), shape (n_cells,); -1 where it is 1 or unknown."""
+    is_whole: Flags
+    """Whether the ratio is 1 without error: the size is the cell's own T(whole), shape (m,)."""
+    n_undefined: Integers
+    """Sizes of each cell that are left out because a value is undefined, shape (n_cells,)."""
     width: Integers
     """Neurons in the layer of each cell, shape (n_cells,)."""
     previous: Integers
     """Index of the measured size just below in the same cell, shape (m,); -1 where there is none."""
     starts: Integers
     """First entry of each size in `seed_value`, shape (m,)."""
+    seed: Integers
+    """Rank of the seed of each value, shape (r,)."""
     seed_value: Floats
     """Value of each seed (jackknife pseudo-value, for pairs), shape (r,), sorted by (cell, size, seed)."""
     seed_whole: Floats
     """T(whole) of the same seed where every seed of the size has one, else 0, shape (r,)."""
 
-    def standard_error(self, delta: float) -> Floats:
-        """Return the standard error of mean T(k) - delta T(whole), paired by seed, shape (m,); NaN below two seeds.
+    def excess_of_seeds(self, delta: float) -> Floats:
+        """Return z_s(k) = T_s(k) - delta T_s(whole) of each seed, shape (r,)."""
+        return self.seed_value - delta * self.seed_whole
+
+    def mean_of_seeds(self, z: Floats) -> Floats:
+        """Return the mean over seeds of z at each size, shape (m,)."""
+        if not self.size.size:
+            return np.empty(0)
+        return np.add.reduceat(z, self.starts) / np.diff(self.starts, append=z.size)
+
+    def standard_error(self, z: Floats) -> Floats:
+        """Return the standard error of the mean over seeds of z, shape (m,); NaN below two seeds.
 
         The two passes are on z_s = T_s(k) - delta T_s(whole) itself, which equals
         var T(k) - 2 delta cov + delta^2 var T(whole) without its cancellation.
         """
         if not self.size.size:
             return np.empty(0)
-        z = self.seed_value - delta * self.seed_whole
         counts = np.diff(self.starts, append=z.size)
-        centred = z - np.repeat(np.add.reduceat(z, self.starts) / counts, counts)
+        centred = z - np.repeat(self.mean_of_seeds(z), counts)
         squares = np.add.reduceat(centred * centred, self.starts)
         enough = counts >= 2
         return np.where(enough, np.sqrt(squares / (np.maximum(counts - 1, 1) * counts)), np.nan)
@@ -60,11 +79,15 @@ def curves(runs: Runs, *, whole_is_one: bool) -> Curves:
     Parameters
     ----------
     whole_is_one
-        T(whole) is 1 by definition (CKA). Otherwise it is the mean over seeds at k = width.
+        T(whole) is 1 by definition (CKA). Otherwise it is the mean over seeds at k = width; see `_whole` for whose.
     """
     starts = _starts(runs.cell, runs.size)
     counts = np.diff(starts, append=runs.cell.size)
     measured = ~np.logical_or.reduceat(np.isnan(runs.value), starts) if starts.size else np.empty(0, dtype=np.bool_)
+    n_cells = runs.keys.num_rows
+    all_cell = runs.cell[starts]
+    has_row = _marked(all_cell[runs.size[starts] == runs.width[all_cell]], n_cells)
+    n_undefined = np.bincount(all_cell[~measured], minlength=n_cells)
     keep = np.repeat(measured, counts)
     cell, size, seed, seed_b = (array[keep] for array in (runs.cell, runs.size, runs.seed, runs.seed_b))
     value = runs.value[keep]
@@ -77,13 +100,18 @@ def curves(runs: Runs, *, whole_is_one: bool) -> Curves:
         seed, value, counts = _pseudo_values(seed, seed_b, value, counts)
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
         cell = np.repeat(group_cell, counts)
-    whole, seed_whole = np.ones(runs.keys.num_rows), np.zeros(value.size)
-    if not whole_is_one:
-        is_whole = group_size == runs.width[group_cell]
-        whole = np.full(runs.keys.num_rows, np.nan)
-        whole[group_cell[is_whole]] = mean[is_whole]
+    at_width = group_size == runs.width[group_cell]
+    if whole_is_one:
+        whole, seed_whole, source = np.ones(n_cells), np.zeros(value.size), np.full(n_cells, -1, dtype=np.int64)
+        is_whole = at_width & is_certain_whole(runs)[group_cell]
+    else:
+        own = np.full(n_cells, np.nan)
+        own[group_cell[at_width]] = mean[at_width]
+        source = whole_source(runs, has_row=has_row, is_defined=np.isfinite(own))
+        whole = np.where(source >= 0, own[source], np.nan)
         whole[whole == 0] = np.nan
-        seed_whole = _paired_whole(cell, seed, value, starts, counts, np.repeat(is_whole, counts))
+        is_whole = at_width & (source[group_cell] == group_cell)
+        seed_whole = _paired_whole(cell, source[cell], seed, value, starts, counts, np.repeat(at_width, counts))
     same = np.diff(group_cell, prepend=-1) == 0
     return Curves(
         cell=group_cell,
@@ -92,9 +120,13 @@ def curves(runs: Runs, *, whole_is_one: bool) -> Curves:
         std=std,
         n_seeds=counts,
         whole=whole,
+        source=source,
+        is_whole=is_whole,
+        n_undefined=n_undefined,
         width=runs.width,
         previous=np.where(same, np.arange(group_cell.size) - 1, -1),
         starts=starts,
+        seed=seed,
         seed_value=value,
         seed_whole=seed_whole,
     )
@@ -104,19 +136,31 @@ def _starts(cell: Integers, size: Integers) -> Integers:
     return np.flatnonzero((np.diff(cell, prepend=-1) != 0) | (np.diff(size, prepend=-1) != 0))
 
 
+def _marked(cells: Integers, n_cells: int) -> Flags:
+    mask = np.zeros(n_cells, dtype=np.bool_)
+    mask[cells] = True
+    return mask
+
+
 def _paired_whole(
-    cell: Integers, seed: Integers, value: Floats, starts: Integers, counts: Integers, is_whole: Flags
+    cell: Integers,
+    source: Integers,
+    seed: Integers,
+    value: Floats,
+    starts: Integers,
+    counts: Integers,
+    at_width: Flags,
 ) -> Floats:
-    """Return T(whole) of the same cell and seed, 0 at sizes where some seed lacks one: there it is taken as fixed."""
-    if not is_whole.any():
+    """Return T(whole) of the source cell and same seed, 0 at sizes where some seed lacks one: there it is fixed."""
+    if not at_width.any():
         return np.zeros(value.size)
     n_codes = int(seed.max()) + 1
-    code = cell * n_codes + seed
-    # `is_whole` rows are sorted by (cell, seed): there is one such size per cell.
-    known = code[is_whole]
+    # Rows at k = width are sorted by (cell, seed): there is one such size per cell.
+    known = cell[at_width] * n_codes + seed[at_width]
+    code = source * n_codes + seed
     at = np.minimum(np.searchsorted(known, code), known.size - 1)
-    paired = np.logical_and.reduceat(known[at] == code, starts)
-    return np.where(np.repeat(paired, counts), value[is_whole][at], 0.0)
+    paired = np.logical_and.reduceat((known[at] == code) & (source >= 0), starts)
+    return np.where(np.repeat(paired, counts), value[at_width][at], 0.0)
 
 
 def _pseudo_values(

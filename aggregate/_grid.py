@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aggregate._labels import IdPair, Row, id_label, id_pair, shorten, varying
+from aggregate._whole import MIXTURES, method_name
 
 MEASURE_NAMES = {"accuracy": "accuracy", "cka": "CKA", "cka_pair": "CKA of two parts"}
 _MEASURE_ORDER = {name: position for position, name in enumerate(MEASURE_NAMES)}
@@ -40,7 +41,8 @@ def layout(rows: list[dict[str, Any]], *, rule: str) -> Grid:
     rows
         Rows of the `redundancy` view, all of the rule `rule`.
     """
-    in_rows, in_columns = varying(rows, ("method",)), varying(rows, ("solver", "protocol"))
+    in_rows = varying(rows, ("method",))
+    in_columns = varying((row for row in rows if row["measure"] == "accuracy"), ("solver", "protocol"))
     short = shorten(identity for row in rows for identity in id_pair(row))
     rivals: dict[tuple[Any, ...], set[IdPair]] = defaultdict(set)
     for row in rows:
@@ -65,6 +67,8 @@ def cell_text(row: Row, digits: int) -> str:
     if row["censored"]:
         if row["bracket_high"] is None:
             return "—"
+        if row["bracket_high"] == 0:
+            return "never"
         return f"< {row['bracket_high']:.{digits}f}{_interval(row, digits)}"
     bracket = f"[{row['bracket_low']:.{digits}f}, {row['bracket_high']:.{digits}f})"
     return f"{row['dr']:.{digits}f} {bracket}{_interval(row, digits)}"
@@ -83,8 +87,11 @@ def _column_key(row: Row) -> tuple[Any, ...]:
 
 
 def _column(row: Row, named: tuple[str, ...]) -> Column:
-    variant = "/".join(row[name] for name in named if row[name] is not None)
-    measure = MEASURE_NAMES[row["measure"]] + (f" {variant}" if variant else "")
+    measure = MEASURE_NAMES[row["measure"]]
+    if row["measure"] == "accuracy":
+        measure = " ".join([measure, *filter(None, ["/".join(row[name] or "-" for name in named)])])
+    elif row["protocol"] is not None:
+        measure = f"{measure}, {row['protocol']}"
     return Column(dataset=row["dataset"] or "", head=f"{measure}, δ = {row['delta']:g}")
 
 
@@ -116,24 +123,32 @@ def _notes(
         "interpolated": "1 - k/d where the line between the measured sizes around the crossing reaches δ",
     }
     notes = [f"DR ({rule}): {meaning[rule]}; width d of the layer in parentheses after its name."]
-    widths = _bracket_widths(rows)
+    widths = [width for width in _bracket_widths(rows) if width > 0]
     if widths:
         notes.append(
             "[low, high): where DR of Eq. 1 lies on an infinitely fine grid. The measured grid quantises DR: steps of "
             f"{min(widths):.2g} to {max(widths):.2g} in this table."
         )
     if any(row["ci_low"] is not None for row in rows):
+        of_what = "the DR of an infinitely fine grid; it holds the bracket, which seeds can't narrow"
+        if rule == "interpolated":
+            of_what = "the interpolated curve, which on a coarse grid can itself be off"
         about = " It is the interval of the strict rule." if rule == "nearest" else ""
         notes.append(
-            "(low–high): confidence interval over seeds, on the measured grid; none where fewer than two seeds ran."
-            + about
+            f"(low–high): confidence interval over seeds, for {of_what}; none where fewer than two seeds ran.{about}"
         )
-    if any(row["censored"] and row["bracket_high"] is not None for row in rows):
+    if any(row["censored"] and row["bracket_high"] == 0 for row in rows):
+        notes.append("never: all d dimensions of the method together stay below δ times the whole layer.")
+    if any(row["censored"] and row["bracket_high"] for row in rows):
         notes.append("< bound: no measured size reaches δ; DR lies below the bound.")
     if any(row["censored"] and row["bracket_high"] is None for row in rows):
         notes.append("—: the whole layer was not measured, or has accuracy 0; there is no ratio.")
+    notes += [*_whole_notes(rows), *_undefined_notes(rows)]
+    if any(row["measure"] != "accuracy" and row["protocol"] is not None for row in rows):
+        notes.append("CKA without a word after it is the biased estimator of the paper; others are named.")
     for name in ("method", "solver", "protocol"):
-        values = sorted({row[name] for row in rows if row[name] is not None})
+        about_it = rows if name == "method" else [row for row in rows if row["measure"] == "accuracy"]
+        values = sorted({row[name] for row in about_it if row[name] is not None})
         if len(values) == 1 and name not in (*in_rows, *in_columns):
             notes.append(f"{name.capitalize()}: {values[0]}.")
     if ambiguous:
@@ -142,3 +157,32 @@ def _notes(
             "each id, given by its first characters. They are never averaged."
         )
     return tuple(notes)
+
+
+def _whole_notes(rows: list[dict[str, Any]]) -> list[str]:
+    """Say whose k = d stands for the whole layer, where it is another method's, or no order's."""
+    notes = []
+    borrowed: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row["whole_method"] is not None and row["whole_method"] != row["method"]:
+            borrowed[row["whole_method"]].add(row["method"])
+    for source, methods in sorted(borrowed.items()):
+        notes.append(
+            f"The whole layer of {', '.join(sorted(methods))} is k = d of {source}: the layer is the same in any order."
+        )
+    own = {row["method"] for row in rows if row["whole_method"] == row["method"] is not None}
+    mixed = sorted(method for method in own if method_name(method) in MIXTURES)
+    if mixed:
+        notes.append(
+            f"The ratio of {', '.join(mixed)} is to its own k = d, a mixture of all neurons: no method that orders "
+            "neurons was run at k = d."
+        )
+    return notes
+
+
+def _undefined_notes(rows: list[dict[str, Any]]) -> list[str]:
+    most = max((row["n_undefined"] for row in rows), default=0)
+    if not most:
+        return []
+    why = "a probe diverged, or CKA of constant neurons"
+    return [f"Left out: sizes at which some value is undefined ({why}), up to {most} in one curve."]

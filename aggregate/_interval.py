@@ -5,17 +5,19 @@ A linear statistic of paired values has an ordinary t interval, mean(z) +- t_{n-
 which is Fieller's argument for a ratio (https://doi.org/10.1111/j.2517-6161.1954.tb00159.x), one size at a time:
 var z = var T(k) - 2 delta cov(T(k), T(whole)) + delta^2 var T(whole). Call its ends lower(k) and upper(k).
 
-*Strict.* Let k0 be the size at which the *expected* curve first reaches delta on the measured grid and k' the size
-below it: E z(k0) >= 0 and E z(k') < 0. Accept k as the crossing unless upper(k) < 0 (it is significantly below delta)
-or lower(k') >= 0 (a smaller size is significantly there). Each error has probability <= alpha/2 when k = k0, so k0 is
-accepted with probability >= 1 - alpha: no correction for the number of sizes is needed, because only the two tests at
-the truth matter, and nothing is asked of the dependence between sizes (nested subsets are as good as independent
-ones). The limits are the hull of the accepted sizes. For a truth that is not monotone k0 is still the first crossing
-and the same argument holds.
+Accept a point x as the crossing unless the band excludes 0 there. At the true crossing E z = 0, so it is rejected with
+probability alpha: no correction for the number of sizes is needed, because only the test at the truth matters, and
+nothing is asked of the dependence between sizes (nested subsets are as good as independent ones). The limits are the
+hull of the accepted points, the band being interpolated linearly between sizes.
 
-*Interpolated.* The truth is the first zero of the piecewise linear expected curve. Accept a point x unless the band,
-interpolated linearly between sizes, excludes 0 there. A standard deviation is convex, so the interpolated band
-contains the exact one and its coverage is at least the nominal one.
+*Fine grids.* The hull of many tests that err one by one is too long: with a fresh error at every size its ends are the
+furthest of many. Where the hull holds six sizes or more, each seed's z_s is first replaced by its own parabola over
+them (`_local_fit`), and the tests are made on that. The fit is linear in z_s, so the t interval is as exact as before,
+and it is a line that is smooth on the scale of the hull, so that hull and accepted set are the same.
+
+*Strict.* k* of Eq. 1 is a whole number, and a measured one. Its limits are those of the crossing, rounded up to whole
+neurons, and opened to hold the bracket (k_below, k*]: what a coarse grid leaves open, the seeds can't close.
+*Interpolated.* The limits of the crossing, opened to hold the estimate.
 
 *Edges.* At k = width the ratio is 1 >= delta without error, so the crossing lies at or below it: its lower end is
 raised to 0. A grid that ends below the width with lower(last) < 0 leaves the crossing open: the limit is the width
@@ -27,8 +29,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregate._crossing import TOLERANCE, Crossing, first_in_cell, interpolate_zero, last_in_cell, pick
+from aggregate._crossing import (
+    TOLERANCE,
+    Crossing,
+    first_in_cell,
+    interpolate_zero,
+    interpolated_size,
+    last_in_cell,
+    pick,
+)
 from aggregate._curves import Curves
+from aggregate._local_fit import local_fit
 from aggregate._runs import Floats, Integers
 
 
@@ -41,9 +52,9 @@ class Limits:
     strict_high: Floats
     """Largest size not rejected as k*; the width where the crossing may lie beyond the grid."""
     interpolated_low: Floats
-    """Smallest point not rejected as the interpolated crossing."""
+    """Smallest point not rejected as the crossing, or the interpolated one if that is smaller."""
     interpolated_high: Floats
-    """Largest point not rejected as the interpolated crossing."""
+    """Largest point not rejected as the crossing, or the interpolated one if that is larger."""
     n_seeds: Integers
     """Seeds behind the mean at k*; where k* is the whole layer, or none, at the measured size below."""
 
@@ -56,55 +67,64 @@ def find_limits(curves: Curves, crossing: Crossing, *, delta: float, confidence:
     confidence
         1 - alpha, in (0, 1).
     """
-    n_cells, cell, previous = curves.whole.size, curves.cell, curves.previous
-    error = curves.standard_error(delta)
-    lower, upper = _band(curves, crossing, error, confidence=confidence)
-    not_below = upper >= -TOLERANCE
-    not_above = lower < -TOLERANCE
-    last = last_in_cell(np.ones(cell.size, dtype=np.bool_), cell, n_cells)
+    n_cells, cell = curves.whole.size, curves.cell
+    z = curves.excess_of_seeds(delta)
+    error = curves.standard_error(z)
+    lower, upper = _band(curves, crossing.excess, error, confidence=confidence)
+    fit = local_fit(curves, z, first_in_cell(upper >= -TOLERANCE, cell, n_cells), _last_open(curves, lower))
+    if fit.changed.any():
+        moved = curves.mean_of_seeds(fit.z) - curves.mean_of_seeds(z)
+        lower, upper = _band(curves, crossing.excess + moved, curves.standard_error(fit.z), confidence=confidence)
+    low, high = _hull(curves, lower, upper)
+
     sizes, width = curves.size.astype(np.float64), curves.width.astype(np.float64)
-    largest = pick(sizes, last, np.nan)
-
-    accepted = not_below & ((previous < 0) | not_above[previous])
-    first = first_in_cell(accepted, cell, n_cells)
-    final = last_in_cell(accepted, cell, n_cells)
-    beyond = (last >= 0) & (largest < width) & (pick(lower, last, np.nan) < -TOLERANCE)
-    strict_low = np.where(first >= 0, pick(sizes, first, np.nan), largest)
-    strict_high = np.where(beyond, width, pick(sizes, final, np.nan))
-
-    rise = first_in_cell(not_below, cell, n_cells)
-    interpolated_low = np.where(rise >= 0, _zero_before(curves, upper, rise), largest)
-    dip = last_in_cell(not_above, cell, n_cells)
-    after = np.where((dip >= 0) & (dip < last), dip + 1, -1)
-    smallest = pick(sizes, first_in_cell(np.ones(cell.size, dtype=np.bool_), cell, n_cells), np.nan)
-    end = np.where(after >= 0, _zero_before(curves, lower, after), width)
-    interpolated_high = np.where(dip >= 0, end, smallest)
-
+    star = pick(sizes, crossing.star, np.nan)
+    estimate = interpolated_size(curves, crossing)
+    from_below = pick(sizes, crossing.below, 0.0) + 1
     behind = _size_behind(curves, crossing)
-    n_seeds = pick(curves.n_seeds, behind, 0).astype(np.int64)
     known = np.isfinite(pick(error, behind, np.nan)) & np.isfinite(curves.whole)
-    limits = (np.where(known, x, np.nan) for x in (strict_low, strict_high, interpolated_low, interpolated_high))
-    low, high, interpolated_low, interpolated_high = limits
+    # A mixture of all neurons can stay below delta: then there is no k*, and nothing to have limits.
+    known &= (crossing.star >= 0) | (pick(sizes, crossing.below, 0.0) < width)
+    # fmin and fmax: a censored cell has no estimate, and its limits stay as they are.
     return Limits(
-        strict_low=low,
-        strict_high=high,
-        interpolated_low=interpolated_low,
-        interpolated_high=interpolated_high,
-        n_seeds=n_seeds,
+        strict_low=np.where(known, np.fmin(np.ceil(low * (1 - TOLERANCE)), from_below), np.nan),
+        strict_high=np.where(known, np.minimum(np.fmax(np.ceil(high * (1 - TOLERANCE)), star), width), np.nan),
+        interpolated_low=np.where(known, np.fmin(low, estimate), np.nan),
+        interpolated_high=np.where(known, np.fmax(high, estimate), np.nan),
+        n_seeds=pick(curves.n_seeds, behind, 0).astype(np.int64),
     )
 
 
-def _band(curves: Curves, crossing: Crossing, error: Floats, *, confidence: float) -> tuple[Floats, Floats]:
+def _last_open(curves: Curves, lower: Floats) -> Integers:
+    """Return the last size of each cell that is not significantly at delta, shape (n_cells,); -1: there is none."""
+    return last_in_cell(lower < -TOLERANCE, curves.cell, curves.whole.size)
+
+
+def _hull(curves: Curves, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """Return the smallest and largest point at which the interpolated band holds 0, shape (n_cells,) each."""
+    n_cells, cell = curves.whole.size, curves.cell
+    everywhere = np.ones(cell.size, dtype=np.bool_)
+    sizes, width = curves.size.astype(np.float64), curves.width.astype(np.float64)
+    last = last_in_cell(everywhere, cell, n_cells)
+    rise = first_in_cell(upper >= -TOLERANCE, cell, n_cells)
+    low = np.where(rise >= 0, _zero_before(curves, upper, rise), pick(sizes, last, np.nan))
+    dip = _last_open(curves, lower)
+    after = np.where((dip >= 0) & (dip < last), dip + 1, -1)
+    end = np.where(after >= 0, _zero_before(curves, lower, after), width)
+    smallest = pick(sizes, first_in_cell(everywhere, cell, n_cells), np.nan)
+    return low, np.where(dip >= 0, end, smallest)
+
+
+def _band(curves: Curves, excess: Floats, error: Floats, *, confidence: float) -> tuple[Floats, Floats]:
     """Return lower and upper end of the t interval for E z at every size, shape (m,) each."""
     # Not scipy.stats: that takes a second to import.
     from scipy.special import stdtrit
 
-    is_whole = curves.size == curves.width[curves.cell]
     distinct, at = np.unique(np.maximum(curves.n_seeds - 1, 1), return_inverse=True)
     half = stdtrit(distinct.astype(np.float64), (1 + confidence) / 2)[at] * error
-    half = np.where(np.isnan(half), np.where(is_whole, 0.0, np.inf), half)
-    lower, upper = crossing.excess - half, crossing.excess + half
-    return np.where(is_whole, np.maximum(lower, 0.0), lower), upper
+    half = np.where(np.isnan(half), np.where(curves.is_whole, 0.0, np.inf), half)
+    lower, upper = excess - half, excess + half
+    return np.where(curves.is_whole, np.maximum(lower, 0.0), lower), upper
 
 
 def _zero_before(curves: Curves, band: Floats, index: Integers) -> Floats:

@@ -37,6 +37,8 @@ REDUNDANCY_SCHEMA: Final = pa.schema(
         ("censored", pa.bool_()),
         ("train_id", pa.string()),
         ("test_id", pa.string()),
+        ("whole_method", pa.string()),
+        ("n_undefined", pa.int64()),
     ]
 )
 
@@ -55,23 +57,33 @@ def redundancy(
     is ever averaged across two of them.
 
     - T(whole) is the mean over seeds at k = d for `accuracy`, and 1 for `cka` (part against whole) and `cka_pair`
-      (two parts). A cell without a (defined) k = d accuracy has no ratio: it is censored, its `dr`, bracket and
-      interval are null. A whole layer of accuracy 0 has no ratio either.
-    - A size at which any value is null is not measured.
+      (two parts). `whole_method` names the method whose k = d it is, null where there is none or it is 1: PCA and
+      projections take it from a method that orders neurons (`random` first, then `first`, `ranked`,
+      `random_independent`), for only that holds the layer itself at k = d, and their own k = d where there is none; an
+      order that was not run at k = d takes another's. A cell without a (defined) k = d accuracy has no ratio: it is
+      censored, its `dr`, bracket and interval are null. A whole layer of accuracy 0 has no ratio either.
+    - A size at which any value is null (a probe diverged, CKA of constant neurons) is not measured; `n_undefined`
+      counts these sizes.
+    - Probes of random labels, whose protocol ends with `+random-labels`, are controls and have no row here: see
+      `selectivity`. The protocol of CKA is its estimator, null for the biased one.
     - `strict`: k* is the smallest measured size whose mean ratio is >= delta. `nearest`: what the authors' code did,
       the size whose ratio is nearest to delta, above or below, smallest first. `interpolated`: the zero of the line
       between k* and the size below.
     - `n_neurons` is the size that `dr` stands for (rounded up, if interpolated).
     - `bracket_low`, `bracket_high` say what the grid leaves open and are the same for all rules: on an infinite grid
       DR lies in [1 - k*/d, 1 - k_below/d), k_below being the measured size just below k*, or 0. `nearest` can leave it.
-    - `ci_low`, `ci_high` say what the seeds leave open (see `aggregate/DESIGN.md`): t intervals paired by seed,
-      inverted; for `strict` the hull of the measured sizes that are not rejected as k*, for `interpolated` that of the
-      points on the interpolated curve. `nearest` carries the interval of `strict`: it is about Eq. 1, and `nearest`
-      can leave it. `ci_low` is 0 where even k = d cannot be excluded. Null below two seeds (three for `cka_pair`).
+    - `ci_low`, `ci_high` of `strict` are an interval for the DR that the expected curve has on a grid of every size
+      (see `aggregate/DESIGN.md`): t intervals paired by seed, inverted over the interpolated curve, smoothed by seed
+      where the grid is fine; in whole neurons, and wide enough to hold the bracket, which seeds can't narrow. Those of
+      `interpolated` are the same for the interpolated curve, without the bracket: they say nothing of how far that
+      curve is from the truth between two sizes. `nearest` carries the interval of `strict`: it is about Eq. 1, and
+      `nearest` can leave it. `ci_low` is 0 where even k = d cannot be excluded. Null below two seeds (three for
+      `cka_pair`).
     - `n_seeds`: distinct seeds behind the mean at k*; where k* is the whole layer or there is none, at the measured
       size below.
     - `censored`: no measured size reaches delta. `dr` and `n_neurons` are null, the bracket is [0, 1 - k_largest/d),
-      and so is the interval at its widest.
+      and so is the interval at its widest. Where all d dimensions of a PCA or projection stay below, both ends of the
+      bracket are 0 and there is no interval.
 
     Parameters
     ----------
@@ -153,6 +165,9 @@ def _measure_table(
             columns[name] = pa.array(list(rules) * len(deltas), pa.string()).take(
                 pa.array(np.tile(np.arange(per_cell), n_cells))
             )
+        elif name == "whole_method":
+            unknown = np.isnan(curve.whole) | (curve.source < 0)
+            columns[name] = runs.keys["method"].take(pa.array(curve.source, mask=unknown)).take(row)
         else:
             values = np.stack([block[name] for block in blocks], axis=1).ravel() if blocks else np.empty(0)
             columns[name] = pa.array(values, from_pandas=True).cast(kind)
@@ -187,6 +202,7 @@ def _delta_blocks(
                 "ci_high": 1 - low / width,
                 "n_seeds": limits.n_seeds.astype(np.float64),
                 "censored": crossing.censored,
+                "n_undefined": curve.n_undefined.astype(np.float64),
             }
         )
     return blocks

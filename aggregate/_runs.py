@@ -4,6 +4,10 @@ A *cell* is what one redundancy curve is made of: model, layer, dataset, solver,
 test_id all equal. The ids are content addresses of the representations, so two transforms, two checkpoints or two
 protocols under one name are two cells and are never averaged.
 
+Two kinds of rows need a word. Probes of random labels (protocols that end with `+random-labels`) are controls: they are
+no measure of the layer and are left out. CKA has several estimators: those other than the biased one of the paper are
+named where probes have their protocol, so that they are cells of their own.
+
 Strings are turned into ranks (Arrow dictionaries) and ranks into one integer per row, so a million rows are one integer
 sort; the order of the input rows cannot matter afterwards, not even in the last bit of a sum.
 """
@@ -36,6 +40,10 @@ CELL_TYPES: Final[dict[str, pa.DataType]] = {
 }
 _ONLY_PROBES = ("solver", "protocol", "train_id")
 
+CONTROL: Final = "+random-labels"
+"""End of the protocol of a control: a probe of labels drawn at random."""
+_DEFAULT_ESTIMATOR: Final = "biased"
+
 # Two routes to one job (a whole curve at once, one size at a time) may break a near-tie of two classes differently, and
 # exact repeats are common. What is further apart than this was not measured under one identity.
 CONFLICT = 0.02
@@ -49,13 +57,16 @@ class Runs:
     """Measured values sorted by (cell, size, seed, seed_b), each such combination once. Made by `read_runs` only."""
 
     keys: pa.Table
-    """One row per cell, in the order of the names, columns as in `CELL_TYPES`; null where the measure has no such."""
+    """One row per cell, in the order of the names, columns as in `CELL_TYPES`; null where the measure has no such. The
+    protocol of CKA is its estimator, null for the biased one."""
     cell: Integers
     """Row of `keys`, shape (n,), non-decreasing."""
     size: Integers
     """Neurons in the subset, shape (n,), 1 <= size <= width."""
     seed: Integers
     """Rank of the seed among all seeds of the table, shape (n,)."""
+    seeds: Integers
+    """Seed that each rank stands for, shape (n_ranks,), rising; the first entry stands for null."""
     seed_b: Integers
     """Rank of the second seed, shape (n,), larger than `seed`; -1 where the measure has no second subset."""
     value: Floats
@@ -72,7 +83,7 @@ def read_runs(table: pa.Table, *, measure: Measure) -> Runs:
 
     Only the columns that are needed are touched; list columns never are. Rows that repeat a (cell, size, seed) count
     once; where their values differ by rounding the middle of the extremes stands for them. Null, NaN and infinite
-    values become NaN, and one such repeat makes the value NaN.
+    values become NaN, and one such repeat makes the value NaN. Controls are left out.
 
     Parameters
     ----------
@@ -87,7 +98,9 @@ def read_runs(table: pa.Table, *, measure: Measure) -> Runs:
         If repeats of one row differ by more than 0.02.
     """
     value_name = "accuracy" if measure == "accuracy" else "value"
-    names = [name for name in CELL_TYPES if measure == "accuracy" or name not in _ONLY_PROBES]
+    if measure != "accuracy":
+        table = _estimator_as_protocol(table)
+    names = [name for name in CELL_TYPES if measure == "accuracy" or name not in _ONLY_PROBES or name == "protocol"]
     needed = [*names, "n_neurons", "seed", value_name]
     if measure != "accuracy":
         needed.append("kind")
@@ -101,16 +114,34 @@ def read_runs(table: pa.Table, *, measure: Measure) -> Runs:
             f"Got: {', '.join(table.column_names)}. Select the whole view, or add the columns"
         )
     table = table.select(needed)
-    if measure != "accuracy":
+    if measure == "accuracy":
+        table = table.filter(pc.invert(is_control(table)))
+    else:
         table = table.filter(pc.equal(table["kind"], "part_whole" if measure == "cka" else "pair"))
     first, cell = _cells(table, names)
     keys = _key_table(table.select(names).take(pa.array(first)))
     size = _integers(table["n_neurons"])
     _check_sizes(keys, cell, size)
-    seed, seed_b = _seeds(table, pairs=measure == "cka_pair")
+    seed, seed_b, seeds = _seeds(table, pairs=measure == "cka_pair")
     value = table[value_name].cast(pa.float64()).to_numpy()
     value = np.where(np.isfinite(value), value, np.nan)
-    return _sorted_once(keys, cell, size, seed, seed_b, value)
+    return _sorted_once(keys, cell, size, seed, seed_b, seeds, value)
+
+
+def is_control(probes: pa.Table) -> pa.ChunkedArray:
+    """Return which rows of the view `probes` are controls, never null."""
+    return pc.fill_null(pc.ends_with(probes["protocol"].cast(pa.string()), CONTROL), fill_value=False)
+
+
+def _estimator_as_protocol(cka: pa.Table) -> pa.Table:
+    """Add the column `protocol`: the estimator, null for the biased one (also: none given, as in older files)."""
+    if "estimator" in cka.column_names:
+        estimator = cka["estimator"].cast(pa.string())
+        biased = pc.equal(estimator, _DEFAULT_ESTIMATOR)
+        estimator = pc.if_else(biased, pa.scalar(None, pa.string()), estimator)
+    else:
+        estimator = pa.nulls(cka.num_rows, pa.string())
+    return cka.select([name for name in cka.column_names if name != "protocol"]).append_column("protocol", estimator)
 
 
 def _cells(table: pa.Table, names: list[str]) -> tuple[Integers, Integers]:
@@ -161,14 +192,16 @@ def _check_sizes(keys: pa.Table, cell: Integers, size: Integers) -> None:
         )
 
 
-def _seeds(table: pa.Table, *, pairs: bool) -> tuple[Integers, Integers]:
-    """Return the ranks of both seeds, the smaller first: CKA is symmetric, so (a, b) and (b, a) are one pair."""
+def _seeds(table: pa.Table, *, pairs: bool) -> tuple[Integers, Integers, Integers]:
+    """Return the ranks of both seeds, the smaller first, for (a, b) and (b, a) are one pair; and the seed of a rank."""
     if not pairs:
-        seed, _ = _ranks(table["seed"].cast(pa.int64()))
-        return seed, np.full(seed.size, -1, dtype=np.int64)
+        column = table["seed"].cast(pa.int64())
+        seed, _ = _ranks(column)
+        return seed, np.full(seed.size, -1, dtype=np.int64), _distinct(column)
     n = table.num_rows
     chunks = [*table["seed"].cast(pa.int64()).chunks, *table["seed_b"].cast(pa.int64()).chunks]
-    both, _ = _ranks(pa.chunked_array(chunks, type=pa.int64()))
+    column = pa.chunked_array(chunks, type=pa.int64())
+    both, _ = _ranks(column)
     a, b = both[:n], both[n:]
     wrong = np.flatnonzero((a == b) | (a == 0) | (b == 0))
     if wrong.size:
@@ -177,11 +210,23 @@ def _seeds(table: pa.Table, *, pairs: bool) -> tuple[Integers, Integers]:
             f"a row of kind `pair` must hold two different seeds, got seed {row['seed']} and seed_b {row['seed_b']} "
             f"for model {row['model']!r}, dataset {row['dataset']!r}, k = {row['n_neurons']} ({wrong.size} such row(s))"
         )
-    return np.minimum(a, b), np.maximum(a, b)
+    return np.minimum(a, b), np.maximum(a, b), _distinct(column)
+
+
+def _distinct(column: pa.ChunkedArray) -> Integers:
+    return np.concatenate([[-1], np.sort(pc.unique(column.drop_null()).to_numpy(zero_copy_only=False))]).astype(
+        np.int64
+    )
 
 
 def _sorted_once(
-    keys: pa.Table, cell: Integers, size: Integers, seed: Integers, seed_b: Integers, value: Floats
+    keys: pa.Table,
+    cell: Integers,
+    size: Integers,
+    seed: Integers,
+    seed_b: Integers,
+    seeds: Integers,
+    value: Floats,
 ) -> Runs:
     order = _order(cell, size, seed, seed_b)
     cell, size, seed, seed_b = (array[order] for array in (cell, size, seed, seed_b))
@@ -201,7 +246,7 @@ def _sorted_once(
                 "were stored under one name; remove one, or store them under protocols of their own"
             )
         value = (low + high) / 2
-    return Runs(keys=keys, cell=cell, size=size, seed=seed, seed_b=seed_b, value=value)
+    return Runs(keys=keys, cell=cell, size=size, seed=seed, seeds=seeds, seed_b=seed_b, value=value)
 
 
 def _order(cell: Integers, size: Integers, seed: Integers, seed_b: Integers) -> Integers:

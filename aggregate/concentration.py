@@ -1,7 +1,9 @@
 """How unevenly the classes share the accuracy: Gini index and coefficient of variation. Pure (no I/O).
 
 Both take the vector that the authors took: the *mean over seeds* of the class accuracies plus 1e-7, so that a probe
-that is wrong on everything has a value (0) instead of 0/0. The Gini index of the mean, not the mean of Gini indices.
+that is wrong on everything has a value (0) instead of 0/0. The Gini index of the mean is not the mean of Gini indices,
+which is larger: a class that one subset fails on and the next does not is uneven in each, and less so on average.
+`gini_of_seeds` and `coefficient_of_variation_of_seeds` give the second.
 """
 
 from collections.abc import Sequence
@@ -52,6 +54,47 @@ def coefficient_of_variation(class_accuracy: ArrayLike) -> float:
     """
     values = _seed_mean(class_accuracy)
     return float(np.sqrt(np.var(values)) / np.mean(values))
+
+
+def gini_of_seeds(class_accuracy: ArrayLike) -> list[float]:
+    """Return the Gini index of each seed's own class accuracies.
+
+    Parameters
+    ----------
+    class_accuracy
+        Shape (n_seeds, n_classes); otherwise as in `gini`.
+
+    Raises
+    ------
+    InvalidTable
+        As `gini`, for a seed without any finite value as well.
+    """
+    return [gini(row) for row in _rows(class_accuracy)]
+
+
+def coefficient_of_variation_of_seeds(class_accuracy: ArrayLike) -> list[float]:
+    """Return the coefficient of variation of each seed's own class accuracies.
+
+    Parameters
+    ----------
+    class_accuracy
+        As in `gini_of_seeds`.
+
+    Raises
+    ------
+    InvalidTable
+        As `gini_of_seeds`.
+    """
+    return [coefficient_of_variation(row) for row in _rows(class_accuracy)]
+
+
+def _rows(class_accuracy: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(class_accuracy, dtype=np.float64)
+    if values.ndim != 2:
+        raise InvalidTable(
+            f"class_accuracy of seeds must have shape (n_seeds, n_classes), got {values.shape}: stack the seeds"
+        )
+    return values
 
 
 def _seed_mean(class_accuracy: ArrayLike | Sequence[float]) -> NDArray[np.float64]:

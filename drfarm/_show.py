@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -149,21 +149,26 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def redundancy_text(redundancy: pa.Table) -> str:
     """Show DR by Eq. 1, one line for each layer, measure and threshold, narrow enough for a terminal."""
-    rows = [
-        (
-            f"{r['model']}/{r['layer']}",
-            r["dataset"],
-            r["measure"] if r["method"] == "random" else f"{r['measure']} ({r['method']})",
-            f"{r['delta']:g}",
-            _share(r["dr"]) if r["dr"] is not None else _censored(r),
-            "-" if r["dr"] is None else f"{r['n_neurons']} of {r['width']}",
-            "-" if r["bracket_low"] is None else f"[{_share(r['bracket_low'])}, {_share(r['bracket_high'])})",
-            "-" if r["ci_low"] is None else f"{_share(r['ci_low'])} to {_share(r['ci_high'])}",
-        )
-        for r in redundancy.to_pylist()
-        if r["rule"] == "strict"
-    ]
-    header = ("model/layer", "dataset", "measure", "delta", "DR", "neurons", "grid leaves open", "95 % interval")
+    strict = [r for r in redundancy.to_pylist() if r["rule"] == "strict"]
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "model/layer": lambda r: f"{r['model']}/{r['layer']}",
+        "dataset": lambda r: r["dataset"],
+        "measure": lambda r: r["measure"],
+        "fitted by": lambda r: " ".join(r[c] for c in ("solver", "protocol") if r[c] is not None) or "-",
+        "method": lambda r: r["method"],
+        "delta": lambda r: f"{r['delta']:g}",
+        "DR": lambda r: _share(r["dr"]) if r["dr"] is not None else _censored(r),
+        "neurons": lambda r: "-" if r["dr"] is None else f"{r['n_neurons']} of {r['width']}",
+        "grid leaves open": lambda r: (
+            "-" if r["bracket_low"] is None else f"[{_share(r['bracket_low'])}, {_share(r['bracket_high'])})"
+        ),
+        "95 % interval": lambda r: "-" if r["ci_low"] is None else f"{_share(r['ci_low'])} to {_share(r['ci_high'])}",
+    }
+    for name in ("fitted by", "method"):  # told where it tells rows apart
+        if len({columns[name](r) for r in strict} - {"-"}) < 2:
+            del columns[name]
+    rows = [tuple(show(r) for show in columns.values()) for r in strict]
+    header = tuple(columns)
     return text_table(header, rows)
 
 

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
-from probe import Task, run_task
+from probe import StatisticsTask, Task, run_task
 from store import DrfarmError, InvalidRequest, StorageFailure
 
 if TYPE_CHECKING:
@@ -116,8 +116,11 @@ def run_tasks(
     failed: Callable[[Failure], None],
     retried: Callable[[Task, str], None],
     work: Callable[[Task], object] = run_task,
+    more: Callable[[], Sequence[Task]] | None = None,
 ) -> None:
     """Run every task, each on one of the local worker processes.
+
+    A task that reads statistics starts when the task that counts them has ended, well or badly.
 
     Parameters
     ----------
@@ -130,6 +133,8 @@ def run_tasks(
         again can't help; a batch is tried again, with the reason.
     work
         What a worker does with a task; workers import it by its name.
+    more
+        Asked for further tasks when all have ended, until it gives none.
 
     Raises
     ------
@@ -143,7 +148,10 @@ def run_tasks(
     check_tasks(tasks, options)
     n_workers = options.workers(len(tasks))
     with _farm(n_workers, options.memory(n_workers)) as farm:
-        _feed(farm, tasks, work, done, failed, retried)
+        while tasks:
+            _feed(farm, tasks, work, done, failed, retried)
+            tasks = [] if more is None else more()
+            check_tasks(tasks, options)
 
 
 def _feed(
@@ -155,13 +163,17 @@ def _feed(
     retried: Callable[[Task, str], None],
 ) -> None:
     waiting = deque((task, 1) for task in tasks)
+    uncounted = {(t.representation_id, t.rows) for t in tasks if isinstance(t, StatisticsTask)}
     flying: dict[Any, _Flight] = {}
     landed: SimpleQueue[Any] = SimpleQueue()
     while waiting or flying:
         if waiting and len(flying) < farm.n_workers:
             busy = {f.worker for f in flying.values()}
-            for worker in [w for w in farm.workers() if w not in busy][: len(waiting)]:
-                task, attempt = waiting.popleft()
+            for worker in [w for w in farm.workers() if w not in busy]:
+                startable = _take(waiting, uncounted)
+                if startable is None:
+                    break
+                task, attempt = startable
                 future = farm.submit(work, task, worker)
                 flying[future] = _Flight(task=task, attempt=attempt, worker=worker)
                 future.add_done_callback(landed.put)
@@ -177,16 +189,32 @@ def _feed(
             continue
         flight = flying.pop(future)
         if future.status == "finished":
+            uncounted.discard(_counts(flight.task))
             done(flight.task)
         else:
             error = future.exception() if future.status == "error" else None
             reason = _reason(error, future.status)
             if flight.attempt >= ATTEMPTS or not _may_pass(error):
+                uncounted.discard(_counts(flight.task))
                 failed(Failure(task=flight.task, error=reason, attempts=flight.attempt))
             else:
                 retried(flight.task, reason)
                 waiting.append((flight.task, flight.attempt + 1))
         future.release()
+
+
+def _counts(task: Task) -> tuple[str, str] | None:
+    """Return the statistics that a task makes."""
+    return (task.representation_id, task.rows) if isinstance(task, StatisticsTask) else None
+
+
+def _take(waiting: deque[tuple[Task, int]], uncounted: set[tuple[str, str]]) -> tuple[Task, int] | None:
+    """Take the first task whose statistics are there; None where all that wait need others."""
+    for i, (task, attempt) in enumerate(waiting):
+        if isinstance(task, StatisticsTask) or uncounted.isdisjoint(task.statistics):
+            del waiting[i]
+            return task, attempt
+    return None
 
 
 @dataclass(slots=True, kw_only=True)

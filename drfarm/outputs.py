@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 import aggregate
-from drfarm.planning import StudyPlan, Target
+from drfarm.planning import StudyPlan
+from drfarm.targets import Target
 from store import InvalidRequest, Store, open_store
 from store.schema import CKA, PROBES
 
@@ -40,7 +41,7 @@ def study_results(plan: StudyPlan) -> StudyResults:
     probes = _named(
         probes,
         {
-            _Row(*_names(t), test_id=t.test_id, train_id=s.train_id, protocol=s.label)
+            _Row(*_names(t), test_id=s.test_id, train_id=s.train_id, protocol=s.label)
             for t in plan.targets
             for s in t.settings
         },
@@ -87,6 +88,8 @@ def figures(results: StudyResults) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if results.probes.num_rows:
         found["accuracy"] = aggregate.accuracy_figure(results.probes)
+        if len(results.probes["method"].unique()) > 1:
+            found["methods"] = aggregate.methods_figure(results.probes)
     if results.cka.num_rows:
         found["cka"] = aggregate.cka_figure(results.cka)
     return found

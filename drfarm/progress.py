@@ -19,6 +19,10 @@ class Meter(Protocol):
         """Say that n more are done."""
         ...
 
+    def extend(self, n: float) -> None:
+        """Say that n more are to be done."""
+        ...
+
 
 class Reporter(Protocol):
     """What a run tells of itself."""
@@ -53,14 +57,15 @@ class TerminalReporter:
             )
             with Progress(*columns, console=self._console, transient=True) as progress:
                 task = progress.add_task(name, total=total, rate="")
-                meter: _Bar | _Lines = _Bar(progress, task)
+                meter: _Bar | _Lines = _Bar(progress, task, total)
                 yield meter
         else:
             meter = _Lines(self._console, name, total, unit)
             yield meter
         seconds = time.monotonic() - began
         rate = meter.n / seconds if seconds > 0 else 0.0
-        self._console.print(f"{name}: {meter.n:,.0f} of {total:,} {unit} in {duration(seconds)} ({rate:,.1f} {unit}/s)")
+        done = f"{name}: {meter.n:,.0f} of {meter.total:,.0f} {unit}"
+        self._console.print(f"{done} in {duration(seconds)} ({rate:,.1f} {unit}/s)")
 
     def message(self, text: str) -> None:
         """Say something."""
@@ -68,8 +73,9 @@ class TerminalReporter:
 
 
 class _Bar:
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: Progress, task: TaskID, total: float) -> None:
         self._progress, self._task = progress, task
+        self.total = total
         self._began = time.monotonic()
         self.n = 0.0
 
@@ -78,24 +84,32 @@ class _Bar:
         rate = self.n / max(1e-9, time.monotonic() - self._began)
         self._progress.update(self._task, advance=n, rate=f"{rate:,.1f}/s")
 
+    def extend(self, n: float) -> None:
+        self.total += n
+        self._progress.update(self._task, total=self.total)
+
 
 class _Lines:
     def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
-        self._console, self._name, self._total, self._unit = console, name, total, unit
+        self._console, self._name, self._unit = console, name, unit
+        self.total: float = total
         self._began = self._told = time.monotonic()
         self.n = 0.0
 
     def advance(self, n: float) -> None:
         self.n += n
         now = time.monotonic()
-        if now - self._told < _LINE_EVERY_S or self.n >= self._total:
+        if now - self._told < _LINE_EVERY_S or self.n >= self.total:
             return
         self._told = now
         rate = self.n / (now - self._began)
-        left = duration((self._total - self.n) / rate) if rate else "unknown"
+        left = duration((self.total - self.n) / rate) if rate else "unknown"
         self._console.print(
-            f"{self._name}: {self.n:,.0f} of {self._total:,} {self._unit}, {rate:,.1f}/s, about {left} left"
+            f"{self._name}: {self.n:,.0f} of {self.total:,.0f} {self._unit}, {rate:,.1f}/s, about {left} left"
         )
+
+    def extend(self, n: float) -> None:
+        self.total += n
 
 
 def duration(seconds: float) -> str:

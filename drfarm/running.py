@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from drfarm.farm import Failure, FarmOptions, check_tasks, run_tasks, start_trac
 from drfarm.planning import StudyPlan, plan_study
 from drfarm.progress import Reporter, TerminalReporter
 from drfarm.study import Study
+from drfarm.tasks import plan_tasks
 from extract import ExtractionJob, choose_device, run_extraction
-from probe import ProbeTask, Task
+from probe import CkaTask, StatisticsTask, Task
 from store import JSON, DrfarmError, InvalidRequest, StorageFailure, Store, content_id, open_store
 
 STAGES = ("extract", "probe")
@@ -177,15 +178,30 @@ def _check_space(plan: StudyPlan, store: Store) -> None:
 
 
 def _probe(plan: StudyPlan, store: Store, options: RunOptions, reporter: Reporter, report: RunReport) -> None:
-    complete = {i.key.id for i in store.features.catalogue() if i.complete} if plan.tasks else set()
-    ready = [t for t in plan.tasks if complete.issuperset(_needs(t))]
-    report.n_waiting = sum(t.n_jobs for t in plan.tasks) - sum(t.n_jobs for t in ready)
-    if not ready:
+    seen: set[str] = set()
+
+    def ready(tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks whose features are there, each once in a run."""
+        complete = {i.key.id for i in store.features.catalogue() if i.complete} if tasks else set()
+        found = [t for t in tasks if complete.issuperset(_needs(t)) and t.batch_id not in seen]
+        seen.update(t.batch_id for t in found)
+        return found
+
+    first = ready(plan.tasks)
+    report.n_waiting = sum(t.n_jobs for t in plan.tasks) - sum(t.n_jobs for t in first)
+    if not first:
         return
-    with reporter.stage("probe", sum(t.n_jobs for t in ready), "results") as meter:
+    with reporter.stage("probe", sum(t.n_jobs for t in first), "results") as meter:
+
+        def refined() -> list[Task]:
+            if plan.study.subsets.refine is None:
+                return []
+            tasks = ready(plan_tasks(plan.study, plan.store_url, plan.targets, store, [])[0])
+            meter.extend(sum(t.n_jobs for t in tasks))
+            return tasks
 
         def done(task: Task) -> None:
-            report.n_batches += 1
+            report.n_batches += task.n_jobs > 0
             report.n_results += task.n_jobs
             store.results.clear_failure(task.batch_id)
             meter.advance(task.n_jobs)
@@ -205,12 +221,14 @@ def _probe(plan: StudyPlan, store: Store, options: RunOptions, reporter: Reporte
         def retried(task: Task, why: str) -> None:
             reporter.message(f"trying again: {task.title}: {why}")
 
-        run_tasks(ready, options.farm, done=done, failed=failed, retried=retried)
+        run_tasks(first, options.farm, done=done, failed=failed, retried=retried, more=refined)
 
 
 def _needs(task: Task) -> set[str]:
-    if not isinstance(task, ProbeTask):
-        return {task.test_id}
+    if isinstance(task, StatisticsTask):
+        return {task.representation_id}
+    if isinstance(task, CkaTask):
+        return {task.test_id} | ({task.train_id} if task.train_id is not None else set())
     needs = {task.setting.train_id, task.setting.test_id}
     validation = task.setting.validation
     if validation is not None and validation.split_id is not None:

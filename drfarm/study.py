@@ -4,20 +4,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from drfarm._study_errors import explain
+from drfarm._study_part import Part
 from drfarm.errors import InvalidStudy
+from drfarm.study_measures import AccuracyMeasure, CkaMeasure, Measure
+from drfarm.study_subsets import SubsetsEntry
 from extract import DatasetSpec, ExtractOptions, LayerSpec, ModelSpec
-from probe import METHODS, PAPER_FRACTIONS, SgdProtocol, Validation, sgd_protocol, size_of_fraction
-from store import InvalidRequest, check_name
+from probe import Validation, parse_method
+from store import check_name
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class ModelEntry(_Part):
+class ModelEntry(Part):
     """One network. A string ``timm:NAME`` stands for that network with the weights of its hub."""
 
     name: str
@@ -38,7 +37,7 @@ class ModelEntry(_Part):
     """Free words for grouping, such as ``upstream: imagenet1k``."""
 
 
-class LayerEntry(_Part):
+class LayerEntry(Part):
     """One layer, or several by a glob. A string stands for the layer with its default pooling."""
 
     layer: str
@@ -47,7 +46,7 @@ class LayerEntry(_Part):
     """How positions or tokens become one vector."""
 
 
-class SplitsEntry(_Part):
+class SplitsEntry(Part):
     """Which splits are trained, validated and scored on."""
 
     train: str = "train"
@@ -68,7 +67,7 @@ class SplitsEntry(_Part):
         return self
 
 
-class DatasetEntry(_Part):
+class DatasetEntry(Part):
     """One data set."""
 
     name: str
@@ -86,7 +85,7 @@ class DatasetEntry(_Part):
         return tuple(str(v) for v in value) if isinstance(value, list | tuple) else value
 
 
-class TransformEntry(_Part):
+class TransformEntry(Part):
     """How images are prepared."""
 
     train: Literal["test"] = "test"
@@ -95,104 +94,6 @@ class TransformEntry(_Part):
     """Transform of the test split."""
     views: Literal[1] = 1
     """Augmented passes that are stored; the ``test`` transform has no randomness, hence one."""
-
-
-class SubsetsEntry(_Part):
-    """Which subsets are measured."""
-
-    methods: tuple[Literal[METHODS], ...] = ("random",)  # type: ignore[valid-type]
-    """How neurons are chosen."""
-    fractions: tuple[float, ...] | None = None
-    """Sizes as fractions f of the width: k = int(f d)."""
-    n_neurons: tuple[int, ...] | None = None
-    """Sizes in neurons."""
-    grid: Literal["paper"] | None = None
-    """``paper``: the 22 fractions of the paper's ResNet-50 curves."""
-    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """Seeds of the draws; a number n stands for 1 to n."""
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError(f"at least one seed is needed, got {value}")
-            return tuple(range(1, value + 1))
-        return value
-
-    @field_validator("fractions")
-    @classmethod
-    def _fractions(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        for f in value or ():
-            if not 0 < f <= 1:
-                raise ValueError(f"a fraction lies in (0, 1], got {f}")
-        return value
-
-    @field_validator("n_neurons")
-    @classmethod
-    def _sizes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        for k in value or ():
-            if k < 1:
-                raise ValueError(f"a subset has at least one neuron, got {k}")
-        return value
-
-    @model_validator(mode="after")
-    def _one_grid(self) -> Self:
-        given = [n for n in ("fractions", "n_neurons", "grid") if getattr(self, n) is not None]
-        if len(given) != 1:
-            got = ", ".join(given) or "none of them"
-            raise ValueError(f"give exactly one of fractions, n_neurons and grid, got {got}")
-        for name in ("fractions", "n_neurons", "seeds", "methods"):
-            values = getattr(self, name)
-            if values is not None and (not values or len(set(values)) != len(values)):
-                raise ValueError(f"{name} holds each value once and at least one, got {list(values)}")
-        return self
-
-    def sizes(self, width: int) -> tuple[int, ...]:
-        """Return the sizes for a layer of this width, rising, the whole layer always among them (DR compares with it).
-
-        A fraction below one neuron gives no size, as in the paper's curves. Raises `InvalidRequest` for a number of
-        neurons above the width.
-        """
-        if self.n_neurons is not None:
-            if max(self.n_neurons) > width:
-                raise InvalidRequest(
-                    f"n_neurons {max(self.n_neurons)} is more than the {width} neurons of the layer: sizes run from 1 "
-                    f"to {width}."
-                )
-            return tuple(sorted({*self.n_neurons, width}))
-        fractions = PAPER_FRACTIONS if self.fractions is None else self.fractions
-        return tuple(sorted({size_of_fraction(f, width) for f in fractions} - {0} | {width}))
-
-
-class AccuracyMeasure(_Part):
-    """Accuracy of a linear probe."""
-
-    measure: Literal["accuracy"]
-    solver: Literal["sgd"] = "sgd"
-    """How the probe is fitted."""
-    protocol: str = "paper"
-    """Named settings of the solver."""
-
-    @field_validator("protocol")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return sgd_protocol(value).name
-
-    def settings(self) -> SgdProtocol:
-        """Return the solver's settings."""
-        return sgd_protocol(self.protocol)
-
-
-class CkaMeasure(_Part):
-    """Linear CKA of a part against the whole layer (``cka``), or of two parts of equal size (``cka_pair``)."""
-
-    measure: Literal["cka", "cka_pair"]
-    k: Literal["every"] | None = None
-    """``every``: at every size from 1 to the width; by default at the study's sizes."""
-
-
-Measure = Annotated[AccuracyMeasure | CkaMeasure, Field(discriminator="measure")]
 
 
 def _short_model(value: Any) -> Any:
@@ -205,7 +106,7 @@ def _short_layer(value: Any) -> Any:
     return {"layer": value} if isinstance(value, str) else value
 
 
-class Study(_Part):
+class Study(Part):
     """A whole study, as its file says it; paths are absolute after `load_study`."""
 
     study: str
@@ -232,6 +133,24 @@ class Study(_Part):
     """What is measured on each."""
     deltas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.9,)
     """Thresholds of Eq. 1."""
+
+    @model_validator(mode="after")
+    def _rows_to_choose_on(self) -> Self:
+        for measure in self.measures:
+            if isinstance(measure, AccuracyMeasure) and measure.n_candidates > 1:
+                bare = [d.name for d in self.datasets if d.splits.val is None and d.splits.val_fraction is None]
+                if bare:
+                    raise ValueError(
+                        f"measures: {measure.solver} has {measure.n_candidates} step sizes or penalties to choose "
+                        f"from, and dataset {bare[0]!r} no validation rows: give its splits `val` or `val_fraction`, "
+                        "or one value"
+                    )
+            missing = sorted(set(measure.methods or ()) - set(self.subsets.methods))
+            if missing:
+                raise ValueError(
+                    f"measures: method {missing[0]!r} is not among subsets.methods ({', '.join(self.subsets.methods)})"
+                )
+        return self
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -266,7 +185,7 @@ class Study(_Part):
 
     def dataset_specs(self) -> tuple[DatasetSpec, ...]:
         """Return what the extraction needs of the data sets; a split that no measure reads is left out."""
-        needed = ("train", "test", "val") if self.accuracies else ("test",)
+        needed = ("train", "test", "val") if self.accuracies else ("train", "test") if self.learns else ("test",)
         return tuple(
             DatasetSpec(
                 name=d.name,
@@ -292,6 +211,13 @@ class Study(_Part):
     def ckas(self) -> tuple[CkaMeasure, ...]:
         """The measures that compare representations."""
         return tuple(m for m in self.measures if isinstance(m, CkaMeasure))
+
+    @property
+    def learns(self) -> bool:
+        """Whether something is fitted to training rows: a probe, or the directions or ranks of a method."""
+        return bool(self.accuracies) or any(
+            parse_method(label).needs_statistics for m in self.ckas for label in m.methods or self.subsets.methods
+        )
 
     def validation(self, dataset: DatasetEntry, val_id: str | None) -> Validation | None:
         """Return the rows on which a data set's best epoch is chosen, if any."""

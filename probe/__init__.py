@@ -1,33 +1,70 @@
 """Subsets, measures and solvers: tasks in, batches of results out. No Dask in it; tasks run anywhere."""
 
+from probe.coordinates import Coordinates, coordinates
 from probe.errors import InvalidProbe, Mismatch, ProbeError
-from probe.protocols import SGD_PROTOCOLS, SgdProtocol, Validation, protocol_label, sgd_protocol
-from probe.spec import CkaKind, CkaTask, Names, ProbeSetting, ProbeTask, Subset, Task, batch_id, cka_job_id
-from probe.subsets import METHODS, PAPER_FRACTIONS, neuron_order, size_of_fraction
+from probe.logistic_protocol import LOGISTIC_PROTOCOLS, LogisticProtocol, logistic_protocol
+from probe.protocols import SGD_PROTOCOLS, SgdProtocol, sgd_protocol
+from probe.ridge_protocol import RIDGE_PROTOCOLS, RidgeProtocol, ridge_protocol
+from probe.spec import (
+    CkaKind,
+    CkaTask,
+    Estimator,
+    Names,
+    ProbeSetting,
+    ProbeTask,
+    Protocol,
+    Sizes,
+    StatisticsTask,
+    SubsetGroup,
+    Task,
+    batch_id,
+    cka_job_id,
+    sizes_of,
+)
+from probe.statistics import Statistics, merge, statistics
+from probe.subsets import METHODS, PAPER_FRACTIONS, Method, neuron_order, parse_method, size_of_fraction
 from probe.tasks import BatchReport, run_task
+from probe.validation import Validation
 
 __all__ = [
+    "LOGISTIC_PROTOCOLS",
     "METHODS",
     "PAPER_FRACTIONS",
+    "RIDGE_PROTOCOLS",
     "SGD_PROTOCOLS",
     "BatchReport",
     "CkaKind",
     "CkaTask",
+    "Coordinates",
+    "Estimator",
     "InvalidProbe",
+    "LogisticProtocol",
+    "Method",
     "Mismatch",
     "Names",
     "ProbeError",
     "ProbeSetting",
     "ProbeTask",
+    "Protocol",
+    "RidgeProtocol",
     "SgdProtocol",
-    "Subset",
+    "Sizes",
+    "Statistics",
+    "StatisticsTask",
+    "SubsetGroup",
     "Task",
     "Validation",
     "batch_id",
     "cka_job_id",
+    "coordinates",
+    "logistic_protocol",
+    "merge",
     "neuron_order",
-    "protocol_label",
+    "parse_method",
+    "ridge_protocol",
     "run_task",
     "sgd_protocol",
     "size_of_fraction",
+    "sizes_of",
+    "statistics",
 ]

@@ -20,6 +20,7 @@ from store.grid import Grid, chunk_rows
 from store.keys import FEATURES_FORMAT, RepresentationKey
 from store.ledger import ChunkEntry
 from store.objects import ObstoreObjects
+from store.statistics import StatisticsStore
 
 _ID_LENGTH = 64
 
@@ -257,13 +258,18 @@ class FeatureStore:
                 yield name, None, {cell: entry}, discard
 
     def discard(self, rep_id: str, chunks: Sequence[tuple[int, int]]) -> None:
-        """Forget ledger entries and the seal, so that the next extraction makes those chunks anew."""
+        """Forget ledger entries and the seal, so that the next extraction makes those chunks anew.
+
+        Statistics of the representation go first: what is made anew may differ, such as in rows that are masked.
+        """
+        StatisticsStore(self._objects).discard(rep_id)
         self._objects.delete([ledger.complete_key(rep_id), *(ledger.chunk_key(rep_id, v, c) for v, c in chunks)])
 
     def forget(self, rep_id: str) -> None:
-        """Forget all that the ledger has of a representation: the next extraction makes it anew."""
+        """Forget all that the ledger has of a representation, and its statistics: the next extraction makes it anew."""
         if not _is_id(rep_id):
             raise self._absent(rep_id)
+        StatisticsStore(self._objects).discard(rep_id)
         # Killed half-way, it is unreadable and begun: the seal goes first, what tells the chunks' shape goes last.
         seal, opened = ledger.complete_key(rep_id), ledger.opened_key(rep_id)
         rest = [o.key for o in self._objects.list(f"{ledger.ROOT}/{rep_id}") if o.key not in (seal, opened)]

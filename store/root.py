@@ -1,4 +1,4 @@
-"""One root holds everything: features, their ledger and results. A store is the only state."""
+"""One root holds everything: features, their ledger, their statistics and results. A store is the only state."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from store.features import FeatureStore
 from store.ids import canonical_json, check_name
 from store.objects import ObstoreObjects, open_objects
 from store.results import ResultStore
+from store.statistics import StatisticsStore
 
 STORE_FORMAT = 1
 """Version of the whole layout, written into the root."""
@@ -38,6 +39,11 @@ class Store:
     def results(self) -> ResultStore:
         """Results of probes and CKA."""
         return ResultStore(self.objects)
+
+    @property
+    def statistics(self) -> StatisticsStore:
+        """What was computed once from representations: means, second moments, class sums."""
+        return StatisticsStore(self.objects)
 
     def connect(self) -> Any:
         """Return an in-memory DuckDB connection with the store's views."""

@@ -8,7 +8,6 @@ from store.features import FeatureStore
 from store.results import ResultStore
 from store.schema import KINDS, REPRESENTATIONS, SCHEMAS
 
-
 _DEFAULTS = {"estimator": "coalesce(estimator, 'biased') AS estimator"}
 """Columns that files of earlier versions do not have."""
 

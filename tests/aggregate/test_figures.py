@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from aggregate import InvalidOption, accuracy_figure, cka_figure, save_figure
+from aggregate import InvalidOption, accuracy_figure, cka_figure, methods_figure, save_figure
 
 
 def probes(make, models=("m",), datasets=("c",), seeds=3, sizes=(1, 10, 50, 100), **other):
@@ -80,11 +80,83 @@ def test_names_with_several_ids_or_protocols_are_told_apart(make):
     two = pa.concat_tables(
         [probes(make, test_id="1" * 64), probes(make, test_id="2" * 64), probes(make, protocol="p2")]
     )
-    assert labels(accuracy_figure(two))[:-1] == [
-        "m/l (100), p2",
-        "m/l (100), paper, test 11111111",
-        "m/l (100), paper, test 22222222",
+    figure = accuracy_figure(two)
+    assert titles(figure) == ["c: p2", "c: paper"]
+    assert labels(figure)[:-1] == ["m/l (100)", "m/l (100), test 11111111", "m/l (100), test 22222222"]
+    assert titles(methods_figure(two)) == [
+        "m/l (100)\nc, p2",
+        "m/l (100)\nc, paper, test 11111111",
+        "m/l (100)\nc, paper, test 22222222",
     ]
+
+
+METHODS = (
+    "random", "first", "ranked:variance", "ranked:weight", "random_independent", "pca", "pca_least",
+    "random_projection", "random_projection_uniform", "of_tomorrow",
+)  # fmt: skip
+
+
+def of_methods(make, *methods, **other):
+    import pyarrow as pa
+
+    return pa.concat_tables([probes(make, method=method, **other) for method in methods])
+
+
+def test_methods_have_a_panel_per_model_and_dataset_and_a_line_each(make):
+    figure = methods_figure(of_methods(make, *reversed(METHODS), models=("a", "b"), datasets=("p", "q")))
+    assert titles(figure) == ["a/l (100)\np", "a/l (100)\nq", "b/l (100)\np", "b/l (100)\nq"]
+    assert labels(figure) == [*METHODS, "whole layer"]
+    for ax in figure.axes:
+        lines = [line for line in ax.lines if line.get_linestyle() != ":"]
+        assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == len(METHODS)
+        assert len([line for line in ax.lines if line.get_linestyle() == ":"]) == 1
+        assert len(ax.collections) == len(METHODS)
+
+
+def test_a_method_looks_the_same_in_every_figure(make):
+    def look(*methods):
+        figure = methods_figure(of_methods(make, *methods))
+        handle = next(h for h in figure.legends[0].legend_handles if h.get_label() == "pca")
+        return handle.get_color(), handle.get_linestyle(), handle.get_marker()
+
+    assert look("pca") == look("random", "pca", "pca_least") == look("first", "pca")
+
+
+def test_pca_without_all_components_has_the_line_of_the_whole_layer(make):
+    import pyarrow as pa
+
+    table = pa.concat_tables([probes(make), probes(make, method="pca", sizes=(1, 10, 50))])
+    (ax,) = methods_figure(table).axes
+    (whole,) = [line for line in ax.lines if line.get_linestyle() == ":"]
+    assert whole.get_ydata()[0] == pytest.approx(0.9 * (1 - np.exp(-5)) + 0.01)
+
+
+def test_several_methods_leave_the_accuracy_figure_readable(make):
+    figure = accuracy_figure(of_methods(make, *METHODS, models=("a", "b")))
+    assert labels(figure) == ["a/l (100)", "b/l (100)", "whole layer"]
+    assert "Method: random." in figure.legends[0].get_title().get_text().replace("\n", " ")
+    (ax,) = figure.axes
+    assert len([line for line in ax.lines if line.get_linestyle() != ":"]) == 2
+
+
+def test_controls_are_not_drawn(make):
+    import pyarrow as pa
+
+    table = pa.concat_tables([probes(make), probes(make, protocol="paper+random-labels")])
+    assert labels(accuracy_figure(table)) == ["m/l (100)", "whole layer"]
+
+
+@pytest.mark.parametrize("measure", ["cka", "cka_pair"])
+def test_methods_by_cka_and_its_estimators(make, measure):
+    import pyarrow as pa
+
+    b = None if measure == "cka" else 9
+    rows = [make.similarity(k, k / 100, s, b, method=m) for k in (10, 90) for s in (1, 2) for m in ("random", "pca")]
+    tables = [make.cka(rows).append_column("estimator", pa.repeat(name, len(rows))) for name in ("biased", "debiased")]
+    figure = methods_figure(pa.concat_tables(tables), measure=measure)
+    assert titles(figure) == ["m/l (100)\nc", "m/l (100)\nc, debiased"]
+    assert labels(figure) == ["random", "pca", "whole layer"]
+    assert labels(cka_figure(pa.concat_tables(tables))) == ["m/l (100)", "m/l (100), debiased", "whole layer"]
 
 
 def test_files_are_the_same_every_time(make, tmp_path):

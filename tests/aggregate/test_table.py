@@ -21,7 +21,7 @@ def test_markdown_by_hand(make):
     text = redundancy_table(table_of(make, curve(make, GOOD, model="net_a", layer="pool")), "md")
     head, _, row, *notes = text.splitlines()
     assert head == "| model/layer (width) | c: accuracy, δ = 0.9 |"
-    assert row == r"| net\_a/pool (100) | 0.50 \[0.50, 0.90) (0.50–0.50) |"
+    assert row == r"| net\_a/pool (100) | 0.50 \[0.50, 0.90) (0.50–0.89) |"
     assert "- Protocol: paper." in notes
     assert any("quantises DR: steps of 0.4 to 0.4" in note for note in notes)
     assert "bound" not in text
@@ -35,7 +35,7 @@ def test_latex_is_escaped_and_uses_booktabs(make):
         assert rule in text
     assert r"net\_a\&b/{[}x{]}\{y\}\#\$\textasciicircum{}\textasciitilde{}\textbackslash{} (100)" in text
     assert r"$\delta$ = 0.9" in text
-    assert "0.50 {[}0.50, 0.90) (0.50--0.50)" in text
+    assert "0.50 {[}0.50, 0.90) (0.50--0.89)" in text
     assert text.isascii()
 
 
@@ -118,3 +118,36 @@ def test_unknown_options_are_refused(make):
         redundancy_table(table.slice(1), "md")
     with pytest.raises(InvalidTable, match="missing: ci_low"):
         redundancy_table(table.drop_columns(["ci_low"]), "md")
+
+
+def test_notes_say_whose_whole_layer_it_is_and_what_is_left_out(make):
+    rows = curve(make, GOOD) + curve(make, {10: [0.5], 50: [None], 60: [0.99]}, method="pca")
+    text = redundancy_table(table_of(make, rows), "md")
+    assert "The whole layer of pca is k = d of random" in text
+    assert "sizes at which some value is undefined" in text
+    assert "up to 1 in one curve" in text
+    alone = redundancy_table(table_of(make, curve(make, GOOD, method="pca")), "md")
+    assert "The ratio of pca is to its own k = d" in alone
+    plain = redundancy_table(table_of(make, curve(make, GOOD)), "md")
+    assert "whole layer of" not in plain
+    assert "undefined" not in plain
+
+
+def test_a_mixture_that_never_gets_there_says_never(make):
+    rows = curve(make, GOOD) + curve(make, {50: [0.3, 0.3], 100: [0.5, 0.6]}, method="random_projection_uniform")
+    text = redundancy_table(table_of(make, rows), "md")
+    assert "| never |" in text
+    assert "never: all d dimensions" in text
+
+
+def test_estimators_of_cka_have_columns_of_their_own(make):
+    import pyarrow as pa
+
+    rows = [make.similarity(k, v, s) for k, v in ((10, 0.5), (50, 0.95)) for s in (1, 2)]
+    cka = pa.concat_tables(
+        [make.cka(rows).append_column("estimator", pa.repeat(name, len(rows))) for name in ("biased", "debiased")]
+    )
+    text = redundancy_table(redundancy(make.probes(curve(make, GOOD)), cka, deltas=[0.9]), "md")
+    assert "| c: accuracy, δ = 0.9 | c: CKA, δ = 0.9 | c: CKA, debiased, δ = 0.9 |" in text
+    assert "- Protocol: paper." in text
+    assert "biased estimator of the paper" in text

@@ -3,19 +3,20 @@
 import numpy as np
 from rows import Row, best, seconds
 
-from probe import PAPER_FRACTIONS, cka, neuron_order
-from probe.covariance import moments
+from probe import PAPER_FRACTIONS, cka, neuron_order, statistics
 
 
 def bench(*, n=10_000, width=2048, n_seeds=5):
     """Return three rows: seconds per subset, with the covariance shared by none, all and few of them."""
     x = np.maximum(np.random.default_rng(0).standard_normal((n, width), dtype=np.float32), 0)
+    labels = np.arange(n) % 10
     sizes = sorted({int(f * width) for f in PAPER_FRACTIONS} - {0})
     orders = [neuron_order("random", s, width) for s in range(1, n_seeds + 1)]
     found = {}
 
     def covariance():
-        found["scatter"] = moments(x[i : i + 2048] for i in range(0, n, 2048)).scatter
+        blocks = ((x[i : i + 2048], labels[i : i + 2048]) for i in range(0, n, 2048))
+        found["scatter"] = statistics(blocks, 10).scatter
 
     def curves():
         for seed, order in enumerate(orders):

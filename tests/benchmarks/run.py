@@ -5,18 +5,24 @@ import sys
 
 import bench_cka
 import bench_farm
+import bench_logistic
+import bench_paper_grid
 import bench_probes
 import bench_redundancy
+import bench_ridge
 import bench_store
 import torch
 from rows import table
 
 BENCHES = {
     "probes": bench_probes,
+    "ridge": bench_ridge,
+    "logistic": bench_logistic,
     "cka": bench_cka,
     "store": bench_store,
     "farm": bench_farm,
     "redundancy": bench_redundancy,
+    "paper": bench_paper_grid,
 }
 
 

@@ -2,11 +2,25 @@
 
 import bench_cka
 import bench_farm
+import bench_logistic
+import bench_paper_grid
 import bench_probes
 import bench_redundancy
+import bench_ridge
 import bench_store
 import pytest
+import torch
 from rows import Row, table
+
+RIDGE = {
+    "n": 300,
+    "n_test": 100,
+    "width": 48,
+    "n_classes": 5,
+    "n_seeds": 2,
+    "n_refits": 3,
+    "flowers": (60, 50, 32, 6),
+}
 
 
 @pytest.mark.parametrize(
@@ -17,11 +31,31 @@ from rows import Row, table
         (bench_store.bench, {"n": 300, "width": 32}, 4),
         (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40, "n_planned": 1000}, 2),
         (bench_redundancy.bench, {"n_cells": 20}, 2),
+        (
+            bench_ridge.bench,
+            {
+                "n": 300,
+                "n_test": 100,
+                "width": 48,
+                "n_classes": 5,
+                "n_seeds": 2,
+                "n_refits": 3,
+                "flowers": (60, 50, 32, 6),
+            },
+            4,
+        ),
+        (bench_logistic.bench, {"problems": ((120, 3),), "width": 24, "sizes": (4, 12, 24), "n_seeds": 1}, 1),
     ],
 )
 def test_a_benchmark_runs(bench, sizes, n_rows):
     rows = bench(**sizes)
     assert len(rows) == n_rows
+    assert all(r.ratio > 0 for r in rows)
+
+
+def test_the_paper_grid_runs_in_small():
+    rows = bench_paper_grid.bench(width=96, n=2000, n_test=100, n_classes=5, n_seeds=2, epochs=4, steps=3)
+    assert len(rows) == 1 + torch.cuda.is_available()
     assert all(r.ratio > 0 for r in rows)
 
 

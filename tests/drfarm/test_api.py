@@ -102,7 +102,7 @@ def test_query(opened):
     assert table.to_pylist() == [{"dataset": "few", "n": 6}, {"dataset": "pets", "n": 6}]
     frame = opened.query("SELECT * FROM probes").to_pandas()
     assert set(frame["method"]) == {"random"}
-    assert opened.query("DESCRIBE redundancy").num_rows == 20
+    assert opened.query("DESCRIBE redundancy").num_rows == 22
     assert opened.query("EXPLAIN SELECT 1").num_rows == 1
 
 

@@ -21,7 +21,7 @@ import yaml
 from drfarm import blocks, running
 from drfarm.errors import FarmFailed
 from drfarm.farm import ATTEMPTS, FarmOptions, run_tasks
-from probe import Names, ProbeSetting, ProbeTask, Subset, sgd_protocol
+from probe import Names, ProbeSetting, ProbeTask, SubsetGroup, sgd_protocol
 from store import InvalidRequest, grid, open_store
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,7 @@ def tasks_named(folder: Path, *names: str) -> list[ProbeTask]:
             store_url=str(folder / "store"),
             names=Names(study=str(folder), model=name, layer="penultimate", dataset="d"),
             setting=setting,
-            subsets=(Subset(method="random", seed=1, n_neurons=k),),
+            groups=(SubsetGroup(method="random", seed=1, sizes=(k,)),),
             predicted_s=1.0,
             predicted_bytes=1,
         )

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from drfarm.farm import MOST_TASK_BYTES, FarmOptions, check_tasks
-from drfarm.planning import Target, plan_study, plan_tasks
+from drfarm.planning import plan_study
 from drfarm.study import load_study, study_from_dict
+from drfarm.targets import Target
+from drfarm.tasks import plan_tasks
 from probe import CkaTask, Names, ProbeSetting, ProbeTask, cka_job_id, sgd_protocol
 from store import InvalidRequest
 
@@ -42,6 +44,7 @@ def target(number: int = 0, *, width: int = 8, n_train: int = 1000, n_protocols:
         n_test=500,
         train_id=train_id,
         test_id=test_id,
+        validation=None,
         settings=tuple(
             ProbeSetting(
                 train_id=train_id,
@@ -57,7 +60,10 @@ def target(number: int = 0, *, width: int = 8, n_train: int = 1000, n_protocols:
 
 def done(*, probes=(), cka=()):
     """A store in which these jobs are done."""
-    return SimpleNamespace(results=SimpleNamespace(jobs={"probes": set(probes), "cka": set(cka)}.__getitem__))
+    return SimpleNamespace(
+        results=SimpleNamespace(jobs={"probes": set(probes), "cka": set(cka)}.__getitem__),
+        statistics=SimpleNamespace(exists=lambda *_: False),
+    )
 
 
 def plan(wanted, *targets, store=None):
@@ -70,19 +76,21 @@ def job_ids(tasks) -> list[str]:
     found = []
     for t in tasks:
         if isinstance(t, ProbeTask):
-            found += [t.setting.job_id(s) for s in t.subsets]
-        else:
+            found += [t.setting.job_id(g.method, g.seed, k) for g in t.groups for k in g.sizes]
+        elif isinstance(t, CkaTask):
             found += [cka_job_id(t.test_id, "part_whole", t.method, s, None, k) for s, ks in t.part_whole for k in ks]
             found += [cka_job_id(t.test_id, "pair", t.method, a, b, k) for a, b, ks in t.pairs for k in ks]
     return found
 
 
 def test_counts_are_those_of_the_grid():
-    wanted = study(PROBES, EVERY, {"measure": "cka_pair"}, n_neurons=[1, 2, 4], seeds=3, methods=["random", "first"])
+    measures = (PROBES, PROBES, EVERY, {"measure": "cka_pair"})
+    wanted = study(*measures, n_neurons=[1, 2, 4], seeds=3, methods=["random", "first"])
     tasks, counts, notes = plan(wanted, target(0, n_protocols=2), target(1, n_protocols=2))
     n_sizes, n_seeds, n_methods, n_targets = 4, 3, 2, 2  # the whole layer is measured too
     n_probes = n_targets * 2 * n_methods * n_seeds * n_sizes
-    n_cka = n_targets * (n_methods * n_seeds * 8 + 1 * 3 * n_sizes)  # two parts of one fixed order are the same part
+    # One fixed order has one value, and two parts of it are the same part.
+    n_cka = n_targets * (n_seeds * 8 + 1 * 8 + 3 * n_sizes)
     assert counts == {"n_probes": n_probes, "n_probes_done": 0, "n_cka": n_cka, "n_cka_done": 0}
     found = job_ids(tasks)
     assert len(found) == len(set(found)) == n_probes + n_cka == sum(t.n_jobs for t in tasks)
@@ -90,7 +98,7 @@ def test_counts_are_those_of_the_grid():
 
 
 def test_a_measure_that_is_named_twice_runs_once():
-    tasks, _, _ = plan(study(PROBES), replace(target(), settings=2 * target().settings))
+    tasks, _, _ = plan(study(PROBES, PROBES), replace(target(), settings=2 * target().settings))
     assert len(job_ids(tasks)) == len(set(job_ids(tasks))) == 12
 
 
@@ -124,7 +132,7 @@ def test_what_is_done_is_not_planned_again():
 
 def test_a_fraction_below_one_neuron_is_told():
     tasks, _, notes = plan(study(PROBES, fractions=[0.01, 0.5, 1.0]))
-    assert {s.n_neurons for t in tasks for s in t.subsets} == {4, 8}
+    assert {k for t in tasks for g in t.groups for k in g.sizes} == {4, 8}
     assert len(notes) == 1
     assert notes[0].startswith("m0/penultimate has 8 neurons: fractions below 0.1250 are no neuron and are left out")
 
@@ -138,7 +146,7 @@ def test_a_subset_larger_than_its_layer_is_refused_with_both_numbers():
 def test_a_task_stays_small_at_every_size_of_a_wide_layer(n_done):
     wide = target(width=4096, n_train=50_000)
     wanted = study(PROBES, EVERY, PAIRS, grid="paper", seeds=5)
-    grid = [s.n_neurons for t in plan(study(PROBES, grid="paper"), wide)[0] for s in t.subsets]
+    grid = [k for t in plan(study(PROBES, grid="paper"), wide)[0] for g in t.groups for k in g.sizes]
     seeds = range(1, 6)
     cka = [cka_job_id(wide.test_id, "part_whole", "random", s, None, k) for s in seeds for k in grid]
     cka += [cka_job_id(wide.test_id, "pair", "random", a, b, k) for a in seeds for b in seeds for k in grid]

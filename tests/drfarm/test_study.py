@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from drfarm import InvalidRequest, InvalidStudy, load_study
 from extract import DatasetSpec, LayerSpec, ModelSpec
-from probe import PAPER_FRACTIONS, Validation
+from probe import PAPER_FRACTIONS, Validation, sgd_protocol
 
 SMALLEST = """\
 study: s
@@ -35,7 +35,7 @@ def test_defaults(load, tmp_path):
     assert study.store == str(tmp_path / "store")
     assert study.layer_specs() == (LayerSpec(layer="penultimate", pool=None),)
     assert (study.subsets.methods, study.subsets.seeds) == (("random",), (1, 2, 3, 4, 5))
-    assert [(m.measure, m.solver, m.protocol) for m in study.accuracies] == [("accuracy", "sgd", "paper")]
+    assert [(m.measure, m.settings()) for m in study.accuracies] == [("accuracy", sgd_protocol("paper"))]
     assert study.ckas == ()
     assert (study.dtype, study.codec, study.on_corrupt, study.deltas) == ("float32", "lz4", "stop", (0.9,))
     options = study.extract_options()

@@ -158,11 +158,18 @@ def test_initial_weights_are_those_of_linear_layers():
         ({"sizes": (0,)}, "of 0 neurons"),
         ({"sizes": (151,)}, "of 151 neurons was asked of a layer of 150"),
         ({"train_rows": torch.arange(0)}, "no training rows"),
+        ({"n_classes": 1}, "two classes apart or more, got 1"),
+        ({"n_classes": 5}, "training rows: labels must be 0 to 4, got 0 to 6"),
+        ({"n_views": 2}, "2 views need a function"),
+        ({"n_views": 0}, "0 views need"),
+        ({"validation": list, "validation_rows": torch.arange(3)}, "not both"),
+        ({"validation": list}, "validation rows are empty"),
+        ({"validation_rows": torch.arange(0)}, "validation rows are empty"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(problem, short_protocol, change, message):
     with pytest.raises(InvalidProbe, match=message):
-        fit(problem, short_protocol, **({"sizes": (1,)} | change))
+        fit(problem, short_protocol, **({"sizes": (1,), "n_classes": 7} | change))
 
 
 def test_nothing_to_score_is_refused(problem, short_protocol):
@@ -171,10 +178,261 @@ def test_nothing_to_score_is_refused(problem, short_protocol):
         fit_nested(train, list, sizes=(1,), n_classes=7, protocol=short_protocol, seed=1)
 
 
-@pytest.mark.gpu
-def test_a_gpu_gives_the_same_probes_to_rounding(problem, short_protocol):
+def several_views(x, n_views):
+    """Return views of the same rows: noise of their own on the features."""
+    rng = np.random.default_rng(5)
+    return [x + torch.from_numpy(rng.normal(scale=0.3, size=x.shape).astype(np.float32)) for _ in range(n_views)]
+
+
+class Reader:
+    """Views in one buffer that each call overwrites, as a caller with little memory would have it."""
+
+    def __init__(self, views):
+        self.views, self.buffer, self.asked = views, torch.empty_like(views[0]), []
+
+    def __call__(self, number):
+        self.asked.append(number)
+        return self.buffer.copy_(self.views[number])
+
+
+def test_views_are_taken_in_turn(problem, short_protocol):
+    (x, y), test = problem
+    views = several_views(x, 3)
+    read = Reader(views)
+    fitted = fit(((read, y), test), short_protocol, (4, 150), n_views=3)
+    assert read.asked == [0, 1, 2, 0, 1]
+    for k, weight in zip(fitted.sizes, fitted.weights, strict=True):
+        alone = plain_probe(views, y, k, n_classes=7, protocol=short_protocol, seed=3)
+        np.testing.assert_allclose(weight, alone.weight.detach().numpy(), atol=1e-5)
+    one_view = fit(((views[0], y), test), short_protocol, (4, 150))
+    assert not np.allclose(one_view.weights[1], fitted.weights[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("view", ["first", "epoch"])
+@pytest.mark.parametrize("every", [1, 2])
+def test_held_out_rows_are_validated_in_the_view_that_the_protocol_names(problem, short_protocol, view, every):
+    (x, y), test = problem
+    views = several_views(x, 2)
+    rows, held = torch.arange(220), torch.arange(220, 300)
+    protocol = dataclasses.replace(short_protocol, validation_view=view, validate_every=every)
+    read = Reader(views)
+    fitted = fit(((read, y), test), protocol, (20,), n_views=2, train_rows=rows, validation_rows=held)
+    seen = []
+
+    def watch(linear, epoch):
+        shown = views[0 if view == "first" else epoch % 2]
+        accuracy = (linear(shown[held, :20]).argmax(1) == y[held]).double().mean().item()
+        seen.append((accuracy, epoch, linear.weight.detach().numpy().copy()))
+
+    plain_probe(views, y, 20, n_classes=7, protocol=protocol, seed=3, rows=rows, each_epoch=watch)
+    looked_at = [s for s in seen if every == 1 or s[1] in (1, 3, 4)]
+    accuracy, epoch, weight = max(looked_at, key=lambda s: (s[0], -s[1]))
+    assert (fitted.best_epochs, fitted.val_accuracies) == ((epoch,), (pytest.approx(accuracy),))
+    np.testing.assert_allclose(fitted.weights[0], weight, atol=1e-5)
+
+
+def test_held_out_rows_are_a_split_of_their_own(problem, short_protocol):
+    (x, y), _ = problem
+    rows, held = torch.arange(220), torch.arange(220, 300)
+    a = fit(problem, short_protocol, train_rows=rows, validation_rows=held)
+    b = fit(problem, short_protocol, train_rows=rows, validation=lambda: [(x[held], y[held])])
+    assert a.val_accuracies == b.val_accuracies
+    assert all(np.array_equal(p, q) for p, q in zip(a.weights, b.weights, strict=True))
+
+
+def test_the_learning_rate_is_chosen_on_validation_rows_alone(problem, short_protocol):
+    (x, y), (xt, _) = problem
+    rows, held = torch.arange(220), torch.arange(220, 300)
+    rates = (0.001, 0.1, 0.02)
+    protocol = dataclasses.replace(short_protocol, learning_rates=rates)
+    sizes = (1, 20, 150)
+    fitted = fit(problem, protocol, sizes, train_rows=rows, validation_rows=held)
+    alone = [
+        fit(problem, dataclasses.replace(short_protocol, learning_rate=r), sizes, train_rows=rows, validation_rows=held)
+        for r in rates
+    ]
+    for i, k in enumerate(sizes):
+        accuracies = [f.val_accuracies[i] for f in alone]
+        best = accuracies.index(max(accuracies))
+        assert fitted.learning_rates[i] == rates[best]
+        assert fitted.val_accuracies[i] == accuracies[best]
+        assert fitted.best_epochs[i] == alone[best].best_epochs[i]
+        np.testing.assert_allclose(fitted.weights[i], alone[best].weights[i], atol=1e-5)
+        assert fitted.weights[i].shape == (7, k)
+    assert alone[0].learning_rates == (0.001,) * 3
+    # Test labels have no say.
+    upside_down = ((x, y), (xt, torch.zeros(len(xt), dtype=torch.int64)))
+    assert fit(upside_down, protocol, sizes, train_rows=rows, validation_rows=held).learning_rates == (
+        fitted.learning_rates
+    )
+
+
+def test_learning_rates_need_validation_rows(problem, short_protocol):
+    protocol = dataclasses.replace(short_protocol, learning_rates=(0.1, 0.01))
+    with pytest.raises(InvalidProbe, match="tries 2 learning rates: choosing one needs validation rows"):
+        fit(problem, protocol)
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 33])
+def test_with_several_rates_a_probe_is_the_same_bits_alone_or_stacked(n_classes, short_protocol):
+    x, y = make_problem(401, 130, n_classes)
+    problem = ((x[:301], y[:301]), (x[301:], y[301:]))
+    protocol = dataclasses.replace(short_protocol, learning_rates=(0.1, 0.03, 0.3))
+    options = {"n_classes": n_classes, "train_rows": torch.arange(250), "validation_rows": torch.arange(250, 301)}
+    sizes = (1, 31, 33, 64, 130)
+    together = fit(problem, protocol, sizes, **options)
+    for i, k in enumerate(sizes):
+        alone = fit(problem, protocol, (k,), **options)
+        assert alone.learning_rates[0] == together.learning_rates[i]
+        assert np.array_equal(alone.weights[0], together.weights[i])
+
+
+def test_standardised_features_are_trained_as_if_given_so(problem, short_protocol):
+    (x, y), (xt, yt) = problem
+    x, xt = (10.0 ** torch.linspace(-2, 1, 150) * t + 5 for t in (x, xt))
+    rows = torch.arange(220)
+    protocol = dataclasses.replace(short_protocol, normalisation="standardised")
+    fitted = fit(((x, y), (xt, yt)), protocol, train_rows=rows)
+    mean, std = x[rows].double().mean(0), x[rows].double().std(0, correction=0)
+    z, zt = (((t.double() - mean) / std).float() for t in (x, xt))
+    given = fit(((z, y), (zt, yt)), short_protocol, train_rows=rows)
+    for i, k in enumerate(SIZES):
+        # Weights come back for the raw features.
+        np.testing.assert_allclose(fitted.weights[i] * std[:k].numpy(), given.weights[i], atol=2e-4)
+        assert abs(fitted.scores[i].accuracy - given.scores[i].accuracy) <= 0.01
+        logits = xt[:, :k].double().numpy() @ fitted.weights[i].T.astype(np.float64) + fitted.biases[i]
+        assert abs((logits.argmax(1) == yt.numpy()).mean() - fitted.scores[i].accuracy) <= 0.01
+    plain = fit(((x, y), (xt, yt)), short_protocol, train_rows=rows)
+    assert not np.allclose(plain.weights[-1], fitted.weights[-1], atol=1e-2)
+
+
+def test_fixed_initial_weights_do_not_follow_the_seed(problem, short_protocol):
+    fixed = dataclasses.replace(short_protocol, initial="fixed")
+    a, b, c = fit(problem, fixed, seed=1), fit(problem, fixed, seed=9), fit(problem, short_protocol, seed=9)
+    assert all(np.array_equal(p, q) for p, q in zip(a.weights, b.weights, strict=True))
+    assert not np.array_equal(a.weights[-1], c.weights[-1])
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("tf32", 2e-3), ("bf16", 2e-2)])
+def test_a_lower_precision_is_near_and_not_the_same(problem, short_protocol, precision, bound):
+    exact = fit(problem, short_protocol)
+    rough = fit(problem, dataclasses.replace(short_protocol, precision=precision))
+    for a, b, p, q in zip(exact.weights, rough.weights, exact.scores, rough.scores, strict=True):
+        assert 0 < np.abs(a - b).max() < bound * max(1, np.abs(a).max())
+        assert abs(p.accuracy - q.accuracy) <= 0.03
+
+
+def test_what_is_not_finite_is_refused_with_its_place(problem, short_protocol):
+    (x, y), (xt, yt) = problem
+    bad, bad_test = x.clone(), xt.clone()
+    bad[17, 3] = float("inf")
+    bad_test[5, 2] = float("nan")
+    with pytest.raises(
+        InvalidProbe, match="training rows, view 0: features must be finite, got inf in row 17, column 3"
+    ):
+        fit(((bad, y), (xt, yt)), short_protocol)
+    with pytest.raises(InvalidProbe, match="got inf in row 17, column 3"):
+        fit(((bad, y), (xt, yt)), short_protocol, train_rows=torch.arange(5, 40))
+    with pytest.raises(InvalidProbe, match="test rows: features must be finite, got nan in row 5, column 2"):
+        fit(((x, y), (bad_test, yt)), short_protocol)
+    with pytest.raises(InvalidProbe, match="validation rows: features must be finite"):
+        fit(((bad, y), (xt, yt)), short_protocol, train_rows=torch.arange(10), validation_rows=torch.arange(15, 20))
+    with pytest.raises(InvalidProbe, match="test rows: labels must be 0 to 6, got 7 to 7"):
+        fit(((x, y), (xt, torch.full_like(yt, 7))), short_protocol)
+
+
+def test_features_whose_sum_overflows_are_finite_all_the_same(short_protocol):
+    x = torch.full((40, 3), 3e38)
+    y = torch.arange(40) % 2
+    fitted = fit(((x, y), (x[:4], y[:4])), short_protocol, (1, 3), n_classes=2)
+    assert fitted.diverged == (True, True)  # they can't be trained on; that is told, not hidden
+
+
+def test_a_probe_that_diverges_is_marked_and_its_neighbours_are_not(problem, short_protocol):
+    (x, y), (xt, yt) = problem
+    huge, huge_test = x.clone(), xt.clone()
+    huge[:, 100] *= 1e30
+    huge_test[:, 100] *= 1e30
+    spoilt = ((huge, y), (huge_test, yt))
+    fitted = fit(spoilt, short_protocol)
+    assert fitted.diverged == tuple(k > 100 for k in SIZES)
+    clean = fit(problem, short_protocol)
+    assert clean.diverged == (False,) * len(SIZES)
+    for a, b, diverged in zip(fitted.weights, clean.weights, fitted.diverged, strict=True):
+        assert diverged or np.array_equal(a, b)
+    rows, held = torch.arange(220), torch.arange(220, 300)
+    chosen = fit(spoilt, short_protocol, train_rows=rows, validation_rows=held)
+    assert chosen.diverged == fitted.diverged
+    assert [a is None for a in chosen.val_accuracies] == list(fitted.diverged)
+    assert [e is None for e in chosen.best_epochs] == list(fitted.diverged)
+
+
+def test_odd_problems_have_a_value(short_protocol):
+    """Constant and duplicated neurons, a class that is missing, d = 1, one row, fewer rows than a batch."""
+    x, y = make_problem(60, 40, 3)
+    x[:, 1] = 2.5
+    x[:, 2] = x[:, 3]
+    for normalisation in ("none", "standardised"):
+        protocol = dataclasses.replace(short_protocol, normalisation=normalisation)
+        for rows in (torch.arange(1), torch.arange(5), torch.nonzero(y != 2)[:, 0]):
+            for width in (1, 40):
+                part = x[:, :width].contiguous()
+                fitted = fit(
+                    ((part, y), (part, y)),
+                    protocol,
+                    {1, 2, width} & set(range(width + 1)),
+                    n_classes=3,
+                    train_rows=rows,
+                )
+                assert not any(fitted.diverged)
+                assert all(np.isfinite(w).all() for w in (*fitted.weights, *fitted.biases))
+                assert all(0 <= s.accuracy <= 1 for s in fitted.scores)
+                assert all(s.predicted.sum() == 60 for s in fitted.scores)
+
+
+gpu = pytest.mark.gpu
+
+
+def need_cuda():
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device on this machine")
-    a, b = fit(problem, short_protocol), fit(problem, short_protocol, device="cuda")
+
+
+@gpu
+@pytest.mark.parametrize("options", [{}, {"normalisation": "standardised"}, {"learning_rates": (0.1, 0.03)}])
+def test_a_gpu_gives_the_same_probes_to_rounding(problem, short_protocol, options):
+    need_cuda()
+    (x, y), test = problem
+    protocol = dataclasses.replace(short_protocol, **options)
+    rows = {"train_rows": torch.arange(220), "validation_rows": torch.arange(220, 300)}
+    for features in (x, x.half()):
+        a = fit(((features, y), test), protocol, **rows)
+        b = fit(((features, y), test), protocol, device="cuda", **rows)
+        assert a.learning_rates == b.learning_rates
+        for p, q in zip(a.weights, b.weights, strict=True):
+            np.testing.assert_allclose(p, q, atol=1e-4)
+
+
+@gpu
+def test_a_gpu_takes_views_and_batches_that_do_not_fit(problem, short_protocol, monkeypatch):
+    need_cuda()
+    (x, y), test = problem
+    views = several_views(x, 3)
+    expected = fit(((Reader(views), y), test), short_protocol, n_views=3)
+    for share in (0.8, 0.0):  # resident, and sent batch by batch
+        monkeypatch.setattr("probe._steps.RESIDENT_SHARE", share)
+        found = fit(((Reader(views), y), test), short_protocol, n_views=3, device="cuda")
+        for p, q in zip(expected.weights, found.weights, strict=True):
+            np.testing.assert_allclose(p, q, atol=1e-4)
+
+
+@gpu
+@pytest.mark.parametrize(("precision", "atol"), [("tf32", 2e-3), ("bf16", 2e-2)])
+def test_a_gpu_rounds_factors_as_the_cpu_says(problem, short_protocol, precision, atol):
+    need_cuda()
+    protocol = dataclasses.replace(short_protocol, precision=precision)
+    before = torch.get_float32_matmul_precision()
+    a, b = fit(problem, protocol), fit(problem, protocol, device="cuda")
+    assert torch.get_float32_matmul_precision() == before
     for p, q in zip(a.weights, b.weights, strict=True):
-        np.testing.assert_allclose(p, q, atol=1e-4)
+        np.testing.assert_allclose(p, q, atol=atol)

@@ -4,6 +4,8 @@ import dataclasses
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from probe import (
     SGD_PROTOCOLS,
@@ -12,19 +14,21 @@ from probe import (
     Names,
     ProbeSetting,
     ProbeTask,
-    Subset,
+    StatisticsTask,
+    SubsetGroup,
     Validation,
-    batch_id,
     cka_job_id,
-    protocol_label,
+    ridge_protocol,
     sgd_protocol,
+    sizes_of,
 )
 from store import UnknownName
 
 NAMES = Names(study="s", model="m", layer="l", dataset="d")
 PAPER = SGD_PROTOCOLS["paper"]
 SETTING = ProbeSetting(train_id="t" * 64, test_id="u" * 64, protocol=PAPER, validation=None)
-SUBSET = Subset(method="random", seed=1, n_neurons=5)
+JOB = ("random", 1, 5)
+GROUP = SubsetGroup(method="random", seed=1, sizes=(5,))
 
 
 def probe_task(**change):
@@ -32,7 +36,7 @@ def probe_task(**change):
         "store_url": "/somewhere",
         "names": NAMES,
         "setting": SETTING,
-        "subsets": (SUBSET,),
+        "groups": (GROUP,),
         "predicted_s": 1.0,
         "predicted_bytes": 10,
     }
@@ -48,40 +52,62 @@ def probe_task(**change):
         {"protocol": dataclasses.replace(PAPER, version=2)},
         {"validation": Validation(fraction=0.1)},
         {"validation": Validation(split_id="v")},
+        {"protocol": ridge_protocol("default")},
+        {"average": "class"},
+        {"control": "random-labels"},
     ],
 )
 def test_what_decides_a_result_decides_its_id(change):
-    assert dataclasses.replace(SETTING, **change).job_id(SUBSET) != SETTING.job_id(SUBSET)
+    assert dataclasses.replace(SETTING, **change).job_id(*JOB) != SETTING.job_id(*JOB)
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"n_neurons": 6}, {"method": "first"}])
-def test_another_subset_is_another_job(change):
-    assert SETTING.job_id(dataclasses.replace(SUBSET, **change)) != SETTING.job_id(SUBSET)
+@pytest.mark.parametrize("other", [("random", 2, 5), ("random", 1, 6), ("first", 1, 5), ("random_independent", 1, 5)])
+def test_another_subset_is_another_job(other):
+    assert SETTING.job_id(*other) != SETTING.job_id(*JOB)
+
+
+def test_jobs_keep_their_ids_from_version_to_version():
+    """Stores of earlier versions are full of them."""
+    assert SETTING.job_id(*JOB) == "86f38308ae48a90b05aea4b74b768606"
+    assert cka_job_id("u" * 64, "pair", "random", 1, 2, 3) == "397f13d9705456c8a14bf9cac80f908a"
 
 
 def test_names_predictions_and_order_are_no_part_of_a_batch():
-    other = Subset(method="random", seed=2, n_neurons=5)
-    a = probe_task(subsets=(SUBSET, other))
-    b = probe_task(subsets=(other, SUBSET), names=Names(study="z", model="y", layer="x", dataset="w"), predicted_s=9.0)
+    other = SubsetGroup(method="random", seed=2, sizes=(5,))
+    a = probe_task(groups=(GROUP, other))
+    b = probe_task(groups=(other, GROUP), names=Names(study="z", model="y", layer="x", dataset="w"), predicted_s=9.0)
     assert a.batch_id == b.batch_id != probe_task().batch_id
-    assert batch_id(["1", "2"]) == batch_id(["2", "1"]) != batch_id(["12"])
+    assert probe_task(groups=(dataclasses.replace(GROUP, sizes=(5, 6)),)).batch_id != probe_task().batch_id
+
+
+@given(st.sets(st.integers(1, 300), max_size=40))
+def test_sizes_are_kept_whatever_holds_them(values):
+    sizes = sizes_of(values)
+    assert list(sizes) == sorted(values)
+    assert pickle.loads(pickle.dumps(sizes)) == sizes
 
 
 def test_validation_is_told_in_the_protocol_column():
     labels = {
-        protocol_label(PAPER, v)
+        dataclasses.replace(SETTING, validation=v).label
         for v in (None, Validation(fraction=0.1), Validation(fraction=0.1, seed=1), Validation(split_id="abcdefgh1"))
     }
     assert labels == {"paper", "paper+val-0.1-seed-0", "paper+val-0.1-seed-1", "paper+val-abcdefgh"}
 
 
+def test_average_and_control_are_told_in_the_protocol_column():
+    assert dataclasses.replace(SETTING, average="class").label == "paper+mean-per-class"
+    control = dataclasses.replace(SETTING, control="random-labels", validation=Validation(fraction=0.1))
+    assert control.label == "paper+val-0.1-seed-0+random-labels"
+
+
 def test_a_large_block_pickles_below_64_kb():
-    subsets = tuple(Subset(method="random", seed=s, n_neurons=k) for s in range(1, 6) for k in range(1, 111))
-    assert len(pickle.dumps(probe_task(subsets=subsets))) < 64 * 1024
+    groups = tuple(SubsetGroup(method="random", seed=s, sizes=range(1, 100_001)) for s in range(1, 6))
+    assert len(pickle.dumps(probe_task(groups=groups))) < 8 * 1024
 
 
 def test_tasks_survive_the_trip():
-    every = tuple(range(1, 4097))
+    every = range(1, 4097)
     task = CkaTask(
         store_url="/somewhere",
         names=NAMES,
@@ -98,7 +124,18 @@ def test_tasks_survive_the_trip():
     assert task.n_jobs == 15 * 4096
     assert "CKA values of m/l on d" in task.title
     assert pickle.loads(pickle.dumps(probe_task())) == probe_task()
-    assert probe_task().title == "1 probes of m/l on d, seeds 1"
+    assert probe_task().title == "1 sgd probes of m/l on d, random, seeds 1"
+    counted = StatisticsTask(
+        store_url="/x",
+        names=NAMES,
+        representation_id="t",
+        validation=Validation(fraction=0.1),
+        predicted_s=1.0,
+        predicted_bytes=1,
+    )
+    assert pickle.loads(pickle.dumps(counted)) == counted
+    assert (counted.rows, counted.n_jobs, counted.title) == ("train-0.1-seed-0", 0, "statistics of m/l on d")
+    assert counted.batch_id != dataclasses.replace(counted, validation=None).batch_id
 
 
 def test_cka_jobs_differ_in_every_part():
@@ -113,14 +150,22 @@ def test_cka_jobs_differ_in_every_part():
             ("t", "pair", "random", 1, 2, 4),
         ]
     }
-    assert len(ids) == 6
+    ids |= {
+        cka_job_id("t", "pair", "random", 1, 2, 3, **more)
+        for more in ({"estimator": "debiased"}, {"trained_on": "v|all"}, {"trained_on": "v|train-0.1-seed-0"})
+    }
+    assert len(ids) == 9
 
 
 def test_wrong_subsets_and_protocols_are_refused():
-    with pytest.raises(UnknownName, match="no method 'pca'"):
-        Subset(method="pca", seed=1, n_neurons=1)
+    with pytest.raises(UnknownName, match="Did you mean 'random'"):
+        SubsetGroup(method="randm", seed=1, sizes=(1,))
+    with pytest.raises(InvalidProbe, match="write method 'pca:centred' as 'pca'"):
+        SubsetGroup(method="pca:centred", seed=1, sizes=(1,))
     with pytest.raises(InvalidProbe, match="n_neurons must be >= 1, got 0"):
-        Subset(method="random", seed=1, n_neurons=0)
+        SubsetGroup(method="random", seed=1, sizes=(0, 1))
+    with pytest.raises(InvalidProbe, match="n_neurons must be >= 1, got no size"):
+        SubsetGroup(method="random", seed=1, sizes=())
     with pytest.raises(UnknownName, match="Did you mean 'paper'"):
         sgd_protocol("papr")
     with pytest.raises(InvalidProbe, match="epochs must be >= 1, got 0"):

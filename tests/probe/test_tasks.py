@@ -13,12 +13,12 @@ from probe import (
     ProbeError,
     ProbeSetting,
     ProbeTask,
-    Subset,
+    SubsetGroup,
     Validation,
     neuron_order,
     run_task,
 )
-from probe.tasks import _Resident, held_out
+from probe._inputs import _Resident, held_out
 from store import Incomplete, RepresentationKey, open_store
 
 NAMES = Names(study="s", model="m", layer="l", dataset="d")
@@ -76,7 +76,7 @@ def task(store, train_id, test_id, protocol, *, validation=None, seeds=(1, 2), s
         store_url=store.url,
         names=NAMES,
         setting=ProbeSetting(train_id=train_id, test_id=test_id, protocol=protocol, validation=validation),
-        subsets=tuple(Subset(method="random", seed=s, n_neurons=k) for s in seeds for k in sizes),
+        groups=tuple(SubsetGroup(method="random", seed=s, sizes=tuple(sizes)) for s in seeds),
         predicted_s=1.0,
         predicted_bytes=1,
     )
@@ -232,8 +232,8 @@ def test_no_rows_to_validate_on_is_refused():
 def test_features_are_permuted_in_place():
     x = np.arange(3000 * 7, dtype=np.float32).reshape(3000, 7)
     first, second = np.random.default_rng(0).permutation(7), np.random.default_rng(1).permutation(7)
-    resident = _Resident(x[:, first].copy(), np.zeros(3000, np.int64), first)
-    memory = resident.rows[0].data_ptr()
-    resident.reordered(second)
-    assert resident.rows[0].data_ptr() == memory
-    assert np.array_equal(resident.rows[0].numpy(), x[:, second])
+    resident = _Resident(x[:, first].copy(), first)
+    held = resident.x
+    resident.reorder(second)
+    assert resident.x is held
+    assert np.array_equal(held, x[:, second])

@@ -37,6 +37,7 @@ def filled(store, write_features):
         store.results.write("probes", f"b{b}", [make_probe_row(f"b{b}", f"{b}-{i}", accuracy=i / 9) for i in range(5)])
         store.results.write("cka", f"b{b}", [make_cka_row(f"b{b}", f"{b}-{i}", value=i / 9) for i in range(5)])
     store.results.compact("cka")
+    store.statistics.put(written[0].id, "all", {"mean": np.arange(3.0), "counts": np.arange(5)})
     return written
 
 
@@ -228,6 +229,55 @@ def test_flips_in_a_manifest(store, write_features):
     assert store.objects.get(name) == data
     assert read_results(store, "cka") == truth
     assert problems(store) == []
+
+
+def test_flips_in_statistics(store, write_features):
+    writer, *_ = filled(store, write_features)
+    name = f"statistics/{writer.id}/all.arrays"
+    data = store.objects.get(name)
+    for place, flipped in flips(data, 10_000):
+        store.objects.put(name, flipped)
+        with pytest.raises(Corrupt, match=rf"{name} is not what was written.*verify --discard"):
+            store.statistics.get(writer.id, "all")
+        if place % 50 == 0:
+            assert [(p.kind, p.name) for p in problems(store)] == [("statistics", name)]
+    for bad in (data[:-1], data + b"\0", data[:10], b""):
+        store.objects.put(name, bad)
+        with pytest.raises(Corrupt, match=f"{name} is not what was written"):
+            store.statistics.get(writer.id, "all")
+        assert [(p.kind, p.name) for p in problems(store)] == [("statistics", name)]
+    problems(store)[0].discard()
+    assert problems(store) == []
+    assert not store.statistics.exists(writer.id, "all")
+
+
+def test_statistics_whose_representation_is_gone_are_named_and_removed(store, write_features):
+    writer, *_ = filled(store, write_features)
+    gone = "0" * 64
+    store.statistics.put(gone, "all", {"mean": np.arange(3.0)})
+    store.objects.put("statistics/stray.txt", b"?")
+    found = problems(store)
+    assert [(p.kind, p.name) for p in found] == [
+        ("statistics", f"statistics/{gone}/all.arrays"),
+        ("statistics", "statistics/stray.txt"),
+    ]
+    assert "is gone" in found[0].reason
+    for problem in found:
+        problem.discard()
+    assert problems(store) == []
+    assert store.statistics.ids() == [writer.id]
+
+
+def test_what_is_discarded_of_a_representation_takes_its_statistics_along(store, write_features):
+    # A chunk that is made anew may have other rows masked: what was counted before would not be of it.
+    writer, *_ = filled(store, write_features)
+    other, *_ = write_features(store, weights="other")
+    store.statistics.put(other.id, "all", {"mean": np.arange(3.0)})
+    store.features.discard(writer.id, [(0, 1)])
+    assert store.statistics.ids() == [other.id]
+    store.features.forget(other.id)
+    assert store.statistics.ids() == []
+    assert [p.name for p in problems(store)] == []
 
 
 def test_several_problems_are_all_named_and_all_heal(store, write_features):

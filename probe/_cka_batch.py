@@ -1,0 +1,184 @@
+"""Measuring the CKA values of one task: coordinates from the store's statistics, values by the task's estimator."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probe import cka
+from probe._inputs import held_out
+from probe.cka_interval import debiased
+from probe.cka_minibatch import minibatch
+from probe.cka_parts import Part
+from probe.coordinates import Coordinates, coordinates
+from probe.spec import CkaKind, CkaTask, Sizes
+from probe.statistics import Statistics
+from probe.stored_statistics import statistics_of
+from probe.subsets import parse_method
+from store import Features, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Value:
+    kind: CkaKind
+    seed: int
+    seed_b: int | None
+    n_neurons: int
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Curve:
+    """What is asked of one part against the whole, or of one pair of parts."""
+
+    kind: CkaKind
+    seed: int
+    seed_b: int | None
+    sizes: Sizes
+
+
+def cka_rows(store: Store, task: CkaTask) -> list[dict[str, Any]]:
+    """Return one row of results for each value of a task."""
+    features = store.features.open(task.test_id)
+    began = time.perf_counter()
+    trained = _trained_on(store, task)
+    n_samples, values = _values(store, task, features, trained)
+    share_s = (time.perf_counter() - began) / max(1, len(values))
+    n, batch = task.names, task.batch_id
+    return [
+        {
+            "study": n.study,
+            "model": n.model,
+            "layer": n.layer,
+            "dataset": n.dataset,
+            "kind": v.kind,
+            "method": task.method,
+            "seed": v.seed,
+            "seed_b": v.seed_b,
+            "n_neurons": v.n_neurons,
+            "width": features.width,
+            "fraction": v.n_neurons / features.width,
+            "value": _defined(v.value),
+            "n_samples": n_samples,
+            "batch_id": batch,
+            "test_id": task.test_id,
+            "job_id": task.job_id(v.kind, v.seed, v.seed_b, v.n_neurons),
+            "elapsed_s": share_s,
+            "estimator": task.estimator,
+            "ci_low": _defined(v.low),
+            "ci_high": _defined(v.high),
+        }
+        for v in values
+    ]
+
+
+def _values(store: Store, task: CkaTask, features: Features, trained: Statistics | None) -> tuple[int, list[_Value]]:
+    curves = [_Curve(kind="part_whole", seed=s, seed_b=None, sizes=k) for s, k in task.part_whole]
+    curves += [_Curve(kind="pair", seed=a, seed_b=b, sizes=k) for a, b, k in task.pairs]
+    source = _Parts(method=task.method, width=features.width, trained=trained)
+    if task.estimator == "biased":
+        counted = statistics_of(store, features)
+        return counted.n, [v for c in curves for v in _biased(counted.scatter, c, source)]
+    rows = features.numpy()[features.valid]
+    if task.estimator == "debiased":
+        return len(rows), list(_by_rows(rows, curves, source, interval=True))
+    used = rows[:1000]
+    return len(used), list(_by_rows(used, curves, source, interval=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """The parts that seeds give."""
+
+    method: str
+    width: int
+    trained: Statistics | None
+
+    @property
+    def nested(self) -> bool:
+        """Whether one part serves every size."""
+        return parse_method(self.method).nested
+
+    def of(self, seed: int, n_neurons: int | None) -> Coordinates:
+        """Return the coordinates of a seed, up to a size."""
+        return coordinates(self.method, seed, self.width, n_neurons=n_neurons, statistics=self.trained)
+
+    def groups(self, sizes: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+        """Yield the sizes that one part serves, and the largest of them."""
+        if self.nested:
+            yield max(sizes), sizes
+        else:
+            for k in sizes:
+                yield k, (k,)
+
+
+def _biased(scatter: NDArray[np.float64], curve: _Curve, source: _Parts) -> Iterator[_Value]:
+    for largest, sizes in source.groups(curve.sizes):
+        a = source.of(curve.seed, largest)
+        b = None if curve.seed_b is None else source.of(curve.seed_b, largest)
+        if a.order is not None:
+            values = (
+                cka.part_whole(scatter, a.order)
+                if b is None or b.order is None
+                else cka.pair(scatter, a.order, b.order)
+            )
+        else:
+            assert a.matrix is not None
+            values = (
+                cka.part_whole_projected(scatter, a.matrix)
+                if b is None or b.matrix is None
+                else cka.pair_projected(scatter, a.matrix, b.matrix)
+            )
+        for k in sizes:
+            yield _Value(kind=curve.kind, seed=curve.seed, seed_b=curve.seed_b, n_neurons=k, value=float(values[k - 1]))
+
+
+def _by_rows(rows: NDArray[Any], curves: Sequence[_Curve], source: _Parts, *, interval: bool) -> Iterator[_Value]:
+    """Measure curves of the same sizes together: they share the parts."""
+    for sizes in dict.fromkeys(tuple(c.sizes) for c in curves):
+        mine = [c for c in curves if tuple(c.sizes) == sizes]
+        seeds = sorted({s for c in mine for s in (c.seed, c.seed_b) if s is not None})
+        for largest, served in source.groups(sizes):
+            parts = [_part(source.of(s, largest)) for s in seeds]
+            comparisons = [(seeds.index(c.seed), None if c.seed_b is None else seeds.index(c.seed_b)) for c in mine]
+            if interval:
+                found = debiased(rows, parts, comparisons, served)
+                table = [(e.value, e.low, e.high) for e in found]
+            else:
+                missing = np.full(len(served), np.nan)
+                table = [(v, missing, missing) for v in minibatch(rows, parts, comparisons, served)]
+            for c, (value, low, high) in zip(mine, table, strict=True):
+                for i, k in enumerate(served):
+                    yield _Value(
+                        kind=c.kind,
+                        seed=c.seed,
+                        seed_b=c.seed_b,
+                        n_neurons=k,
+                        value=float(value[i]),
+                        low=float(low[i]),
+                        high=float(high[i]),
+                    )
+
+
+def _part(of: Coordinates) -> Part:
+    part = of.order if of.order is not None else of.matrix
+    assert part is not None
+    return part
+
+
+def _trained_on(store: Store, task: CkaTask) -> Statistics | None:
+    """Return the statistics that decide principal components or ranks."""
+    if task.train_id is None:
+        return None
+    train = store.features.open(task.train_id)
+    chosen, held = held_out(np.flatnonzero(train.valid), task.validation)
+    return statistics_of(store, train, rows=task.training_rows, chosen=chosen if held is not None else None)
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else value

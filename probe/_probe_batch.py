@@ -1,0 +1,232 @@
+"""Fitting the probes of one task: for each method and seed the coordinates, then all sizes by the task's solver."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probe._inputs import Inputs
+from probe.coordinates import Coordinates, coordinates
+from probe.logistic import fit_logistic
+from probe.logistic_protocol import LogisticProtocol
+from probe.projections import PrincipalComponents, principal_components
+from probe.protocols import SgdProtocol
+from probe.ridge import fit_ridge
+from probe.ridge_protocol import RidgeProtocol
+from probe.scores import Score
+from probe.sgd import fit_nested
+from probe.spec import ProbeTask, SubsetGroup
+from probe.statistics import Statistics
+from probe.subsets import parse_method
+from store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What is kept of one probe."""
+
+    n_neurons: int
+    score: Score | None
+    """Counts per class, where they are kept."""
+    accuracy: float | None
+    """Plain top-1; None for a probe that diverged."""
+    n_test: int
+    val_accuracy: float | None = None
+    converged: bool | None = None
+    hyperparameter: float | None = None
+    gradient_norm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """What a solver is given: one set of coordinates, and the sizes to measure."""
+
+    inputs: Inputs
+    task: ProbeTask
+    coordinates: Coordinates
+    whole: Statistics | None
+    """Statistics of the whole layer, where coordinates or solver take them."""
+    sizes: Sequence[int]
+    seed: int
+    device: str
+
+
+def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any]]:
+    """Return one row of results for each probe of a task."""
+    inputs = Inputs(store, task.setting)
+    whole = inputs.statistics(labels=True) if task.statistics else None
+    solve = _SOLVERS[type(task.setting.protocol)]
+    components: PrincipalComponents | None = None
+    rows = []
+    for group in sorted(task.groups, key=lambda g: (g.method, g.seed)):
+        for sizes in _nests(group):
+            began = time.perf_counter()
+            if components is None and parse_method(group.method).limited_by_rows:
+                assert whole is not None
+                components = principal_components(whole)
+            chosen = coordinates(
+                group.method,
+                group.seed,
+                inputs.width,
+                n_neurons=max(sizes),
+                statistics=whole,
+                components=components,
+            )
+            outcomes = solve(
+                _Fit(
+                    inputs=inputs,
+                    task=task,
+                    coordinates=chosen,
+                    whole=whole,
+                    sizes=sizes,
+                    seed=group.seed,
+                    device=device,
+                )
+            )
+            share_s = (time.perf_counter() - began) / len(outcomes)
+            rows += [_row(task, group, o, width=inputs.width, elapsed_s=share_s) for o in outcomes]
+    return rows
+
+
+def _nests(group: SubsetGroup) -> Iterator[Sequence[int]]:
+    """Yield the sizes that one set of coordinates serves."""
+    if parse_method(group.method).nested:
+        yield group.sizes
+    else:
+        for k in group.sizes:
+            yield (k,)
+
+
+def _sgd(fit: _Fit) -> list[_Outcome]:
+    import torch
+
+    protocol, inputs = fit.task.setting.protocol, fit.inputs
+    assert isinstance(protocol, SgdProtocol)
+    has_rows = inputs.val_rows is not None
+    fitted = fit_nested(
+        (inputs.views(fit.coordinates), torch.from_numpy(inputs.labels)),
+        inputs.test_blocks(fit.coordinates),
+        sizes=fit.sizes,
+        n_classes=inputs.n_classes,
+        protocol=protocol,
+        seed=fit.seed,
+        n_views=inputs.n_views,
+        train_rows=torch.from_numpy(inputs.train_rows),
+        validation=None if has_rows else inputs.validation_blocks(fit.coordinates),
+        validation_rows=torch.from_numpy(inputs.val_rows) if inputs.val_rows is not None else None,
+        device=fit.device,
+    )
+    return [
+        _Outcome(
+            n_neurons=k,
+            score=None if fitted.diverged[i] else score,
+            accuracy=None if fitted.diverged[i] else score.accuracy,
+            n_test=score.n_test,
+            val_accuracy=None if fitted.val_accuracies is None else fitted.val_accuracies[i],
+            converged=False if fitted.diverged[i] else None,
+            hyperparameter=fitted.learning_rates[i],
+        )
+        for i, (k, score) in enumerate(zip(fitted.sizes, fitted.scores, strict=True))
+    ]
+
+
+def _ridge(fit: _Fit) -> list[_Outcome]:
+    protocol, inputs, task = fit.task.setting.protocol, fit.inputs, fit.task
+    assert isinstance(protocol, RidgeProtocol)
+    assert fit.whole is not None
+    curve = fit_ridge(
+        fit.coordinates.of(fit.whole),
+        inputs.test_arrays(fit.coordinates),
+        lambdas=protocol.lambdas(fit.whole),
+        sizes=fit.sizes,
+        detailed=fit.sizes if task.detailed is None else task.detailed.intersection(fit.sizes),
+        validation=inputs.validation_arrays(fit.coordinates),
+        device=fit.device,
+    )
+    return [
+        _Outcome(
+            n_neurons=int(k),
+            score=curve.scores.get(int(k)),
+            accuracy=float(curve.accuracies[i]),
+            n_test=curve.n_test,
+            val_accuracy=None if curve.val_accuracies is None else float(curve.val_accuracies[i]),
+            converged=True,
+            hyperparameter=float(curve.lambdas[i]),
+        )
+        for i, k in enumerate(curve.sizes)
+    ]
+
+
+def _logistic(fit: _Fit) -> list[_Outcome]:
+    protocol, inputs = fit.task.setting.protocol, fit.inputs
+    assert isinstance(protocol, LogisticProtocol)
+    assert fit.whole is not None
+    x, y = inputs.train_tensors(fit.coordinates)
+    fitted = fit_logistic(
+        (x.numpy(), y.numpy()),
+        inputs.test_arrays(fit.coordinates),
+        sizes=fit.sizes,
+        n_classes=inputs.n_classes,
+        protocol=protocol,
+        train_rows=inputs.train_rows,
+        validation=inputs.validation_arrays(fit.coordinates),
+        mean_variance=float(fit.whole.scatter.trace()) / (fit.whole.n * fit.whole.width),
+        statistics=fit.coordinates.of(fit.whole),
+        device=fit.device,
+    )
+    return [
+        _Outcome(
+            n_neurons=k,
+            score=score,
+            accuracy=score.accuracy,
+            n_test=score.n_test,
+            val_accuracy=None if fitted.val_accuracies is None else fitted.val_accuracies[i],
+            converged=bool(fitted.converged[i]),
+            hyperparameter=fitted.l2[i],
+            gradient_norm=float(fitted.gradient_norms[i]),
+        )
+        for i, (k, score) in enumerate(zip(fitted.sizes, fitted.scores, strict=True))
+    ]
+
+
+_SOLVERS: dict[type, Callable[[_Fit], list[_Outcome]]] = {
+    SgdProtocol: _sgd,
+    RidgeProtocol: _ridge,
+    LogisticProtocol: _logistic,
+}
+
+
+def _row(task: ProbeTask, group: SubsetGroup, outcome: _Outcome, *, width: int, elapsed_s: float) -> dict[str, Any]:
+    n, setting, score, k = task.names, task.setting, outcome.score, outcome.n_neurons
+    accuracy = outcome.accuracy
+    if setting.average == "class" and accuracy is not None:
+        assert score is not None
+        accuracy = float(np.mean([a for a in score.class_accuracy if a is not None]))
+    return {
+        "study": n.study,
+        "model": n.model,
+        "layer": n.layer,
+        "dataset": n.dataset,
+        "solver": setting.solver,
+        "protocol": setting.label,
+        "method": group.method,
+        "seed": group.seed,
+        "n_neurons": k,
+        "width": width,
+        "fraction": k / width,
+        "accuracy": accuracy,
+        "n_test": outcome.n_test,
+        "class_accuracy": None if score is None else score.class_accuracy,
+        "predicted_count": None if score is None else score.predicted.tolist(),
+        "val_accuracy": outcome.val_accuracy,
+        "converged": outcome.converged,
+        "elapsed_s": elapsed_s,
+        "batch_id": task.batch_id,
+        "train_id": setting.train_id,
+        "test_id": setting.test_id,
+        "job_id": setting.job_id(group.method, group.seed, k),
+        "hyperparameter": outcome.hyperparameter,
+        "gradient_norm": outcome.gradient_norm,
+    }

@@ -1,0 +1,171 @@
+"""Statistics beside the features: computed once, the same as from the rows at hand, and never of other rows."""
+
+import uuid
+
+import numpy as np
+import pytest
+
+from probe import InvalidProbe, stored_statistics
+from probe.statistics import block_statistics
+from probe.stored_statistics import statistics_of, statistics_present
+from store import Corrupt, open_store, verify
+from store.testing import make_key
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    return open_store(tmp_path / "s" if request.param == "local" else f"memory://{uuid.uuid4()}", create=True)
+
+
+def write(store, *, n=50, d=9, masked=(), dtype="float32", **key):
+    """Write features of two views, in chunks of 12 rows; return (features, values of view 0)."""
+    rng = np.random.default_rng(5)
+    values = (rng.normal(size=(2, n, d)) + 3).astype(dtype)
+    writer = store.features.create(
+        make_key(n_views=2, dtype=dtype, **key),
+        width=d,
+        labels=rng.choice([0, 2], n),
+        sample_ids=[f"{i}.png" for i in range(n)],
+        classes=["a", "absent", "b"],
+        rows_per_chunk=12,
+    )
+    for view, chunk in writer.missing():
+        start, stop = writer.span(chunk)
+        writer.write_chunk(view, chunk, values[view, start:stop], [i for i in masked if start <= i < stop])
+    return writer.seal(), values[0]
+
+
+def assert_same(a, b, rtol=0.0):
+    assert a.n == b.n
+    np.testing.assert_array_equal(a.class_counts, b.class_counts)
+    for name in ("mean", "scatter", "class_sums"):
+        assert getattr(a, name).dtype == np.float64
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=rtol, atol=100 * rtol)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Count how often statistics are computed."""
+    calls = []
+    plain = stored_statistics.statistics
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(stored_statistics, "statistics", counted)
+    return calls
+
+
+@pytest.mark.parametrize("d", [1, 2, 9, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_computed_once_and_read_bit_for_bit(store, computed, d, dtype):
+    features, x = write(store, d=d, dtype=dtype)
+    assert not statistics_present(store, features.id)
+    first = statistics_of(store, features)
+    assert statistics_present(store, features.id)
+    assert_same(first, block_statistics(x, features.labels, 3), rtol=1e-10)
+    assert_same(statistics_of(store, features), first)
+    assert len(computed) == 1
+    assert [c.name for c in verify(store) if c.problem] == []
+
+
+def test_rows_that_are_masked_do_not_count(store):
+    features, x = write(store, masked=[0, 13, 14])
+    keep = np.setdiff1d(np.arange(50), [0, 13, 14])
+    assert_same(statistics_of(store, features), block_statistics(x[keep], features.labels[keep], 3), rtol=1e-10)
+    chosen = np.array([0, 1, 13, 49, 2])
+    expected = block_statistics(x[[1, 2, 49]], features.labels[[1, 2, 49]], 3)
+    assert_same(statistics_of(store, features, rows="five", chosen=chosen), expected, rtol=1e-10)
+
+
+def test_chosen_rows_have_statistics_of_their_own(store, computed):
+    features, x = write(store)
+    rows = np.random.default_rng(1).permutation(50)[:31]
+    found = statistics_of(store, features, rows="train-0.6-seed-1", chosen=rows)
+    assert_same(found, block_statistics(x[rows], features.labels[rows], 3), rtol=1e-10)
+    assert found.n == 31
+    assert statistics_of(store, features).n == 50
+    assert store.statistics.rows(features.id) == ["all", "train-0.6-seed-1"]
+    # In another order they are the same rows; and who knows only the label is given what it stands for.
+    assert_same(statistics_of(store, features, rows="train-0.6-seed-1", chosen=rows[::-1]), found)
+    assert_same(statistics_of(store, features, rows="train-0.6-seed-1"), found)
+    assert len(computed) == 2
+
+
+def test_other_rows_under_a_label_are_never_taken_for_these(store, computed):
+    features, x = write(store)
+    statistics_of(store, features, rows="train", chosen=np.arange(30))
+    rows = np.arange(20, 50)
+    found = statistics_of(store, features, rows="train", chosen=rows)
+    assert_same(found, block_statistics(x[20:], features.labels[20:], 3), rtol=1e-10)
+    assert_same(statistics_of(store, features, rows="train", chosen=rows), found)
+    assert len(computed) == 2
+
+
+def test_a_representation_made_anew_with_other_rows_masked(store, computed):
+    features, _ = write(store)
+    whole = statistics_of(store, features)
+    kept = store.statistics.get(features.id, "all")
+    store.features.forget(features.id)
+    features, x = write(store, masked=[3])
+    assert not statistics_present(store, features.id)
+    store.statistics.put(features.id, "all", kept)  # a worker that was late
+    found = statistics_of(store, features)
+    keep = np.setdiff1d(np.arange(50), [3])
+    assert_same(found, block_statistics(x[keep], features.labels[keep], 3), rtol=1e-10)
+    assert (whole.n, found.n) == (50, 49)
+
+
+def test_a_damaged_object_is_named_and_heals(store):
+    features, _ = write(store)
+    first = statistics_of(store, features)
+    name = f"statistics/{features.id}/all.arrays"
+    data = bytearray(store.objects.get(name))
+    data[len(data) // 2] ^= 4
+    store.objects.put(name, bytes(data))
+    with pytest.raises(Corrupt, match=rf"{name} is not what was written.*verify --discard"):
+        statistics_of(store, features)
+    (problem,) = [c.problem for c in verify(store) if c.problem]
+    assert (problem.kind, problem.name) == ("statistics", name)
+    problem.discard()
+    assert_same(statistics_of(store, features), first)
+
+
+def test_requests_that_are_refused(store):
+    features, _ = write(store)
+    for chosen, message in (
+        (np.array([0, 50]), "rows are 0 to 49, got 0 to 50"),
+        (np.array([-1, 4]), "rows are 0 to 49, got -1 to 4"),
+        (np.array([1, 2, 2, 1, 5]), "2 of the chosen rows are doubles"),
+        (np.array([[1, 2]]), "expected row numbers"),
+        (np.array([1.0, 2.0]), "expected row numbers"),
+        (np.array([7]), "at least two rows, got 1"),
+        (np.array([], np.int64), "at least two rows, got 0"),
+    ):
+        with pytest.raises(InvalidProbe, match=message):
+            statistics_of(store, features, rows="some", chosen=chosen)
+    with pytest.raises(InvalidProbe, match="give chosen rows a label of their own"):
+        statistics_of(store, features, chosen=np.arange(5))
+    with pytest.raises(InvalidProbe, match=r"no statistics of rows 'unknown'.*Give `chosen`"):
+        statistics_of(store, features, rows="unknown")
+    assert store.statistics.ids() == []
+
+
+def test_values_that_are_not_finite_leave_nothing_behind(store):
+    values = np.ones((30, 4), np.float32)
+    values[[4, 9], 1] = np.inf
+    writer = store.features.create(
+        make_key(),
+        width=4,
+        labels=np.arange(30) % 2,
+        sample_ids=[str(i) for i in range(30)],
+        classes=["a", "b"],
+        rows_per_chunk=8,
+    )
+    for view, chunk in writer.missing():
+        writer.write_chunk(view, chunk, values[slice(*writer.span(chunk))])
+    features = writer.seal()
+    with pytest.raises(InvalidProbe, match="in 2 of 30 rows, the first of them row 4"):
+        statistics_of(store, features)
+    assert not statistics_present(store, features.id)
