@@ -5,7 +5,7 @@ the same probe on labels drawn at random; the difference is what the layer itsel
 protocol ends with `+random-labels`; the rest of the protocol says which probes they belong to.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -74,17 +74,25 @@ def _under_base_protocol(probes: pa.Table) -> pa.Table:
 
 def _matched(real: Runs, control: Runs) -> tuple[Integers, Integers]:
     """Return rows of both with the same cell, size and seed, in the order of `real`; undefined sizes left out."""
-    known = {tuple(key.values()): cell for cell, key in enumerate(real.keys.to_pylist())}
-    to_real = np.array([known.get(tuple(key.values()), -1) for key in control.keys.to_pylist()], dtype=np.int64)
-    mine = np.stack([real.cell, real.size, real.seeds[real.seed]], axis=1)
-    other = np.stack([to_real[control.cell], control.size, control.seeds[control.seed]], axis=1)
+    # A control is scored on the rows that it was trained on: its test representation says nothing about whose it is.
+    known = {_without_test(key): cell for cell, key in enumerate(control.keys.to_pylist())}
+    to_control = np.array([known.get(_without_test(key), -1) for key in real.keys.to_pylist()], dtype=np.int64)
+    mine = np.stack([to_control[real.cell], real.size, real.seeds[real.seed]], axis=1)
+    other = np.stack([control.cell, control.size, control.seeds[control.seed]], axis=1)
     _, code = np.unique(np.concatenate([mine, other]), axis=0, return_inverse=True)
-    _, row, control_row = np.intersect1d(code[: len(mine)], code[len(mine) :], assume_unique=True, return_indices=True)
+    position = np.full(code.size, -1, dtype=np.int64)
+    position[code[len(mine) :]] = np.arange(len(other))
+    row = np.flatnonzero(position[code[: len(mine)]] >= 0)
+    control_row = position[code[row]]
     # Rows are in order of (cell, size, seed), and codes as well.
-    group = np.unique(mine[row][:, :2], axis=0, return_inverse=True)[1]
+    group = np.unique(np.stack([real.cell, real.size], axis=1)[row], axis=0, return_inverse=True)[1]
     undefined = np.isnan(real.value[row]) | np.isnan(control.value[control_row])
     keep = np.bincount(group, weights=undefined)[group] == 0 if row.size else np.empty(0, dtype=np.bool_)
     return row[keep], control_row[keep]
+
+
+def _without_test(key: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(value for name, value in key.items() if name != "test_id")
 
 
 def _table(real: Runs, row: Integers, accuracy: Floats, control: Floats, confidence: float) -> pa.Table:

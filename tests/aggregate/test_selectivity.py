@@ -38,6 +38,14 @@ def test_only_what_has_both_counts(make):
     assert row["selectivity"] == pytest.approx(0.7)
 
 
+def test_a_control_is_scored_on_training_rows_and_serves_every_test_split(make):
+    made = rows(make, {10: [0.9, 0.8]}) + rows(make, {10: [0.7, 0.6]}, test_id="c" * 64)
+    made += rows(make, {10: [0.1, 0.2]}, protocol=CONTROL, test_id="a" * 64)
+    got = selectivity(make.probes(made))
+    assert got["selectivity"].to_pylist() == pytest.approx([0.7, 0.5])
+    assert got["n_seeds"].to_pylist() == [2, 2]
+
+
 def test_one_seed_has_no_interval(make):
     made = rows(make, {10: [0.9]}) + rows(make, {10: [0.1]}, protocol=CONTROL)
     (row,) = selectivity(make.probes(made)).to_pylist()
