@@ -20,6 +20,7 @@ from drfarm.status import StageStatus
 from store import InvalidRequest, RepresentationInfo, Store
 from store.schema import KINDS
 
+_GROWS = "refine   sizes will be added where DR is decided, round by round: how many is known when these are measured"
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -67,18 +68,22 @@ def plan_text(plan: StudyPlan) -> str:
             f"farm     {len(plan.tasks):,} tasks, about {duration(plan.predicted_s)} on one core, at most {size(most)} "
             "of memory each"
         )
+    if plan.grows:
+        lines.append(_GROWS)
     if not left and not plan.tasks:
         lines.append("nothing is left to do")
     return "\n".join([*lines, *(f"note: {n}" for n in plan.notes)])
 
 
-def status_text(stages: Sequence[StageStatus], failures: Sequence[dict[str, Any]]) -> str:
+def status_text(stages: Sequence[StageStatus], failures: Sequence[dict[str, Any]], *, grows: bool) -> str:
     """Tell how far each stage is."""
     lines = []
     for s in stages:
         if s.n_all:
             failed = f", {s.n_failed} failed" if s.n_failed else ""
             lines.append(f"{s.stage:8} {s.n_done:,} of {s.n_all:,} {s.unit} done{failed}")
+    if grows:
+        lines.append(_GROWS)
     lines += [f"failed: {f['what']}: {f['error']}" for f in failures]
     if failures:
         lines.append("the next run tries what failed again.")
@@ -160,7 +165,9 @@ def redundancy_text(redundancy: pa.Table) -> str:
         "DR": lambda r: _share(r["dr"]) if r["dr"] is not None else _censored(r),
         "neurons": lambda r: "-" if r["dr"] is None else f"{r['n_neurons']} of {r['width']}",
         "grid leaves open": lambda r: (
-            "-" if r["bracket_low"] is None else f"[{_share(r['bracket_low'])}, {_share(r['bracket_high'])})"
+            "-"
+            if r["bracket_low"] is None or r["bracket_high"] == 0
+            else f"[{_share(r['bracket_low'])}, {_share(r['bracket_high'])})"
         ),
         "95 % interval": lambda r: "-" if r["ci_low"] is None else f"{_share(r['ci_low'])} to {_share(r['ci_high'])}",
     }
@@ -177,7 +184,10 @@ def _share(value: float | None) -> str:
 
 
 def _censored(row: dict[str, Any]) -> str:
-    return "unknown" if row["bracket_high"] is None else f"< {_share(row['bracket_high'])}"
+    """Say what is known where no measured size reaches the threshold."""
+    if row["bracket_high"] is None:
+        return "unknown"
+    return f"< {_share(row['bracket_high'])}" if row["bracket_high"] > 0 else "never"
 
 
 def write_query(table: pa.Table, output_format: str, out: Path | None) -> None:

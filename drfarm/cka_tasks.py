@@ -7,7 +7,6 @@ from itertools import combinations
 from drfarm.blocks import MOST_S
 from drfarm.components import with_components
 from drfarm.costs import BARE_BYTES, cka_bytes, cka_curve_s, cka_shared_s
-from drfarm.errors import InvalidStudy
 from drfarm.study import Study
 from drfarm.study_measures import CkaMeasure
 from drfarm.targets import Target
@@ -36,14 +35,16 @@ class _Curve:
     sizes: Sizes
 
 
-def plan_cka(study: Study, url: str, target: Target, grid: tuple[int, ...], done: set[str]) -> Iterator[PlannedCka]:
-    """Yield what is wanted for each estimator and method."""
+def plan_cka(
+    study: Study, url: str, target: Target, grid: tuple[int, ...], done: set[str], notes: list[str]
+) -> Iterator[PlannedCka]:
+    """Yield what is wanted for each estimator and method. Adds to ``notes`` what a person should know."""
     for estimator in dict.fromkeys(m.estimator for m in study.ckas):
         measures = [m for m in study.ckas if m.estimator == estimator]
         labels = dict.fromkeys(label for m in measures for label in m.methods or study.subsets.methods)
         for method in map(parse_method, labels):
             mine = [m for m in measures if method.label in (m.methods or study.subsets.methods)]
-            yield _planned(study, url, target, estimator, method, mine, grid, done)
+            yield _planned(study, url, target, estimator, method, mine, grid, done, notes)
 
 
 def _planned(
@@ -55,6 +56,7 @@ def _planned(
     measures: Sequence[CkaMeasure],
     grid: tuple[int, ...],
     done: set[str],
+    notes: list[str],
 ) -> PlannedCka:
     train_id = target.train_id if method.needs_statistics else None
     trained_on = None if train_id is None else f"{train_id}|{target.training_rows}"
@@ -79,12 +81,7 @@ def _planned(
 
     for measure in dict.fromkeys(m.measure for m in measures):
         every = any(m.k == "every" for m in measures if m.measure == measure)
-        if every and not method.nested:
-            raise InvalidStudy(
-                f"measures: k: every needs nested subsets, and {method.label!r} draws each size anew: list its sizes, "
-                "or leave it out with `methods: [...]`."
-            )
-        ks = with_components(study, target, method, range(1, target.width + 1) if every else grid, None)
+        ks = with_components(study, target, method, range(1, target.width + 1) if every else grid, notes)
         if measure == "cka":
             for seed in seeds:
                 want("part_whole", seed, None, ks)

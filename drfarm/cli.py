@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,9 @@ from drfarm.study import load_study
 from store import DrfarmError, InvalidRequest
 from store import open_store as open_plain_store
 from store import verify as verify_store
+
+if TYPE_CHECKING:
+    from drfarm.running import RunOptions
 
 EXIT_FAILED, EXIT_WRONG, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -58,6 +61,10 @@ MemoryLimit = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images of one forward pass.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where networks run.")]
+ProbeDevice = Annotated[
+    Literal["cpu", "cuda"],
+    typer.Option("--probe-device", help="Where probes are fitted; the workers share one GPU."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 OutFolder = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Where the table and figures go.")
@@ -110,10 +117,12 @@ def run_command(
     memory_limit: MemoryLimit = None,
     batch_size: BatchSize = 64,
     device: Device = "auto",
+    probe_device: ProbeDevice = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Extract, probe and aggregate: everything a study asks for that is not done yet."""
-    _run(study, store, ("extract", "probe"), workers, memory_limit, batch_size, device, quiet=quiet, out=out, show=True)
+    options = _options(study, workers, memory_limit, batch_size=batch_size, device=device, probe_device=probe_device)
+    _run(study, store, ("extract", "probe"), options, quiet=quiet, out=out, show=True)
 
 
 @app.command()
@@ -125,7 +134,7 @@ def extract(
     quiet: Quiet = False,
 ) -> None:
     """Run the networks over the data sets and keep the activations (stage 1)."""
-    _run(study, store, ("extract",), None, None, batch_size, device, quiet=quiet)
+    _run(study, store, ("extract",), _options(study, batch_size=batch_size, device=device), quiet=quiet)
 
 
 @app.command()
@@ -134,10 +143,11 @@ def probe(
     store: StoreUrl = None,
     workers: Workers = None,
     memory_limit: MemoryLimit = None,
+    probe_device: ProbeDevice = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Measure the subsets on the activations that are in the store (stage 2)."""
-    _run(study, store, ("probe",), workers, memory_limit, 64, "auto", quiet=quiet)
+    _run(study, store, ("probe",), _options(study, workers, memory_limit, probe_device=probe_device), quiet=quiet)
 
 
 @app.command()
@@ -162,8 +172,9 @@ def status(study: StudyFile, store: StoreUrl = None) -> None:
     from drfarm.status import status as study_status
 
     with _beside(study):
-        stages, failures = study_status(plan_study(load_study(study), store_url=store))
-    typer.echo(_show.status_text(stages, failures))
+        planned = plan_study(load_study(study), store_url=store)
+        stages, failures = study_status(planned)
+    typer.echo(_show.status_text(stages, failures, grows=planned.grows))
 
 
 @app.command()
@@ -235,7 +246,7 @@ def demo(
     from drfarm.demo import make_demo
 
     study = make_demo(folder, TerminalReporter(quiet=quiet))
-    _run(study, None, ("extract", "probe"), None, None, 64, "auto", quiet=quiet, show=True)
+    _run(study, None, ("extract", "probe"), _options(study), quiet=quiet, show=True)
 
 
 @import_app.command(name="results")
@@ -295,23 +306,38 @@ def store_compact(store: NeededStore) -> None:
         typer.echo(f"{kind}: {opened.results.compact(kind)} files were merged.")
 
 
+def _options(
+    study: Path,
+    workers: int | None = None,
+    memory_limit: str | None = None,
+    *,
+    batch_size: int = 64,
+    device: str = "auto",
+    probe_device: str = "cpu",
+) -> "RunOptions":
+    from drfarm.running import RunOptions
+
+    return RunOptions(
+        batch_size=batch_size,
+        device=device,
+        probe_device=probe_device,
+        farm=FarmOptions(n_workers=workers, memory_limit_bytes=_show.parse_size(memory_limit)),
+        python_path=study.absolute().parent,
+    )
+
+
 def _run(
     study: Path,
     store: str | None,
     stages: tuple[str, ...],
-    workers: int | None,
-    memory_limit: str | None,
-    batch_size: int,
-    device: str,
+    options: "RunOptions",
     *,
     quiet: bool,
     out: Path | None = None,
     show: bool = False,
 ) -> None:
-    from drfarm.running import RunOptions, run
+    from drfarm.running import run
 
-    farm = FarmOptions(n_workers=workers, memory_limit_bytes=_show.parse_size(memory_limit))
-    options = RunOptions(batch_size=batch_size, device=device, farm=farm, python_path=study.absolute().parent)
     loaded = load_study(study)
     reporter = TerminalReporter(quiet=quiet)
     report = run(loaded, store=store, stages=stages, options=options, reporter=reporter)

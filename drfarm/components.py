@@ -6,8 +6,8 @@ from drfarm.targets import Target
 from probe import Method, Sizes, sizes_of
 
 
-def with_components(study: Study, target: Target, method: Method, sizes: Sizes, notes: list[str] | None) -> Sizes:
-    """Return the sizes for which a method has enough principal components."""
+def with_components(study: Study, target: Target, method: Method, sizes: Sizes, notes: list[str]) -> Sizes:
+    """Return the sizes for which a method has enough principal components. Adds to ``notes`` where curves end."""
     if not method.limited_by_rows:
         return sizes
     n_components = min(target.n_fitted - 1, target.width)
@@ -24,6 +24,5 @@ def with_components(study: Study, target: Target, method: Method, sizes: Sizes, 
             f"method {method.label!r}: {what}, and a size of {max(sizes):,} is asked for. Write "
             "`on_missing_components: censor` under subsets to end its curve there, or leave the larger sizes out."
         )
-    if notes is not None:
-        notes.append(f"{what}: the curves of {method.label} end there.")
+    notes.append(f"{what}: the curves of {method.label} end there.")
     return enough

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,15 @@ class FarmOptions:
         return int(MEMORY_LIMIT * 0.9 / n_workers)
 
 
-def check_tasks(tasks: Sequence[Task], options: FarmOptions) -> None:
+def check_tasks(tasks: Sequence[Task], options: FarmOptions, *, n_workers: int | None = None) -> None:
     """Refuse tasks that can't run, before any starts.
+
+    Parameters
+    ----------
+    tasks, options
+        What is to run, and how.
+    n_workers
+        Processes that are there already; by default as many as the tasks would start.
 
     Raises
     ------
@@ -98,13 +106,36 @@ def check_tasks(tasks: Sequence[Task], options: FarmOptions) -> None:
     """
     if not tasks:
         return
-    limit = options.memory(options.workers(len(tasks)))
+    limit = options.memory(n_workers or options.workers(len(tasks)))
     worst = max(tasks, key=lambda t: t.predicted_bytes)
     if worst.predicted_bytes > limit:
         raise InvalidRequest(
             f"a task ({worst.title}) needs about {worst.predicted_bytes / 2**20:,.0f} MiB of memory, but a worker has "
             f"{limit / 2**20:,.0f} MiB. Use fewer workers (--workers), raise --memory-limit, or store float16 features "
             "(dtype: float16)."
+        )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device on which probes can't be fitted here, before any worker starts.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is a GPU and there is none, or CuPy, which ridge needs there, is not installed.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InvalidRequest(
+            f"--probe-device {device}: torch sees no CUDA device here. Leave the option out, or use another machine."
+        )
+    if find_spec("cupy") is None:
+        raise InvalidRequest(
+            f"--probe-device {device}: ridge on a GPU needs CuPy, which is not installed. Install drfarm[gpu], or "
+            "leave the option out."
         )
 
 
@@ -151,7 +182,7 @@ def run_tasks(
         while tasks:
             _feed(farm, tasks, work, done, failed, retried)
             tasks = [] if more is None else more()
-            check_tasks(tasks, options)
+            check_tasks(tasks, options, n_workers=n_workers)
 
 
 def _feed(

@@ -46,6 +46,11 @@ class StudyPlan:
         return tuple(j for j in self.jobs if j.name not in self.jobs_done)
 
     @property
+    def grows(self) -> bool:
+        """Whether refinement may still add probes: where, and hence how many, depends on those that are left."""
+        return self.study.subsets.refine is not None and self.n_probes_done < self.n_probes
+
+    @property
     def predicted_s(self) -> float:
         """Predicted time of all tasks on one core, in seconds."""
         return sum(t.predicted_s for t in self.tasks)

@@ -99,11 +99,11 @@ class _Lines:
     def advance(self, n: float) -> None:
         self.n += n
         now = time.monotonic()
-        if now - self._told < _LINE_EVERY_S or self.n >= self.total:
+        if now - self._told < _LINE_EVERY_S or not 0 < self.n < self.total:
             return
         self._told = now
         rate = self.n / (now - self._began)
-        left = duration((self.total - self.n) / rate) if rate else "unknown"
+        left = duration((self.total - self.n) / rate)
         self._console.print(
             f"{self._name}: {self.n:,.0f} of {self.total:,.0f} {self._unit}, {rate:,.1f}/s, about {left} left"
         )

@@ -1,26 +1,48 @@
-"""Sizes that a study adds where DR is decided, from the results so far: the bracket of k* is cut until it is narrow."""
+"""Sizes that a study adds where DR is decided, from the results so far: the bracket of k* is cut until it is narrow.
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+The search is replayed from the study's own sizes in every plan. A round that is measured leads to the next; the first
+round that is not is what to measure now. So the sizes follow from the study alone: not from the order in which results
+came, from an interruption, or from sizes that another study measured in the same store.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import floor
-from typing import NamedTuple, Self
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 import aggregate
 from drfarm.study import Study
 from drfarm.targets import Target
-from probe import Method, ProbeSetting, Sizes, parse_method, sizes_of
+from probe import Method, ProbeSetting, Sizes, sizes_of
 from store import Store
 
+_NAMES = ("model", "layer", "dataset")
+_COLUMNS = ["solver", "protocol", "method", "train_id", "test_id", "width", "n_neurons", "seed", "accuracy"]
 
-class _Cell(NamedTuple):
-    """What the results of one curve have in common."""
 
-    train_id: str
-    test_id: str
-    solver: str
-    protocol: str
-    method: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedCurve:
+    """The probes of one accuracy measure by one method on one target."""
+
+    setting: ProbeSetting
+    """What they have in common."""
+    method: Method
+    """How subsets are chosen."""
+    seeds: Sequence[int]
+    """Seeds of each size."""
+    sizes: Sizes
+    """Sizes, rising."""
+
+    def missing(self, seed: int, done: Collection[str]) -> list[int]:
+        """Return the sizes of a seed that are not among the jobs that are done."""
+        return [k for k in self.sizes if self.setting.job_id(self.method.label, seed, k) not in done]
+
+    def is_done(self, done: Collection[str]) -> bool:
+        """Say whether all seeds have all sizes."""
+        return not any(self.missing(seed, done) for seed in self.seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,95 +53,88 @@ class Refinement:
     """Thresholds whose k* is looked for; none where the study does not refine."""
     to: float
     """Width of a bracket that is narrow enough, as a fraction of the layer."""
-    accuracies: Mapping[_Cell, Mapping[int, Mapping[int, float]]]
-    """Accuracy by cell, size and seed."""
+    curves: Mapping[aggregate.CellKey, aggregate.MeasuredCurve]
+    """Mean ratios over the study's seeds, by cell without names."""
     done: Collection[str]
     """Jobs that are in the store."""
 
     @classmethod
-    def read(cls, study: Study, store: Store | None, done: Collection[str]) -> Self:
+    def read(cls, study: Study, targets: Iterable[Target], store: Store | None, done: Collection[str]) -> Self:
         """Read the curves that a study's refinement looks at: none where it has none."""
         refine = study.subsets.refine
         if refine is None:
-            return cls(deltas=(), to=1.0, accuracies={}, done=done)
-        found: dict[_Cell, dict[int, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-        if store is not None:
-            columns = [*_Cell._fields, "n_neurons", "seed", "accuracy"]
-            table = store.results.table("probes", columns=columns)
-            for *cell, k, seed, accuracy in zip(*(table[c].to_pylist() for c in columns), strict=True):
-                if accuracy is not None:
-                    found[_Cell(*cell)][k][seed] = accuracy
+            return cls(deltas=(), to=1.0, curves={}, done=done)
         deltas = study.deltas if refine.delta is None else (refine.delta,)
-        return cls(deltas=deltas, to=refine.to, accuracies=found, done=done)
+        curves = {} if store is None else _curves(study, targets, store)
+        return cls(deltas=deltas, to=refine.to, curves=curves, done=done)
 
-    def extended(
-        self, sizes: Sizes, target: Target, setting: ProbeSetting, method: Method, seeds: Sequence[int]
-    ) -> Sizes:
-        """Return the sizes and those to be measured next; the same sizes while some of them are still missing.
+    def begins(self, asked: Iterable[AskedCurve]) -> bool:
+        """Say whether all that a study itself asks of a target is measured, so that its curves can be refined.
 
-        Only sizes that all seeds have count, so an interrupted round is finished before the next begins, and the sizes
-        do not depend on the order in which results came.
+        They wait for each other: T(whole) of principal components comes from another curve, and so does ridge's
+        proposal.
         """
-        if not self.deltas or setting.control is not None or len(sizes) == target.width:
-            return sizes
-        measured = self.accuracies.get(_cell(setting, method.label), {})
-        complete = [k for k in measured if all(setting.job_id(method.label, s, k) in self.done for s in seeds)]
-        if not set(sizes) <= set(complete):
-            return sizes
-        curve = self._ratios(setting, method.label, complete, seeds, target.width)
+        return bool(self.deltas) and all(curve.is_done(self.done) for curve in asked)
+
+    def refined(self, target: Target, asked: AskedCurve) -> AskedCurve:
+        """Return a curve with the sizes that the rounds so far have added, and with those to be measured next."""
+        measured = self.curves.get(_cell(target, asked.setting, asked.method.label))
+        if asked.setting.control is not None or measured is None or len(asked.sizes) == target.width:
+            return asked
+        ratios = dict(zip(measured.sizes, measured.mean_ratios, strict=True))
         resolution = max(1, floor(self.to * target.width))
-        added: set[int] = set()
-        for delta in self.deltas:
-            added |= set(
-                aggregate.next_sizes(
-                    tuple(curve),
-                    tuple(curve.values()),
-                    delta=delta,
-                    width=target.width,
-                    resolution=resolution,
-                    proposal=self._proposal(setting, method.label, target, delta),
+        proposals = {delta: self._proposal(target, asked, delta) for delta in self.deltas}
+        sizes = list(asked.sizes)
+        while True:
+            known = [ratios.get(k) for k in sizes]
+            added = {
+                k
+                for delta, proposal in proposals.items()
+                for k in aggregate.next_sizes(
+                    sizes, known, delta=delta, width=target.width, resolution=resolution, proposal=proposal
                 )
-            )
-        return sizes_of({*sizes, *(k for k in added if k <= max(sizes))})
+            }
+            sizes += sorted(added)
+            if not added or not replace(asked, sizes=sizes_of(added)).is_done(self.done):
+                return replace(asked, sizes=sizes_of(sizes))
 
-    def _ratios(
-        self, setting: ProbeSetting, method: str, sizes: Sequence[int], seeds: Sequence[int], width: int
-    ) -> dict[int, float]:
-        """Return the mean ratio to the whole layer by rising size; empty where the whole is not known."""
-        curve = self.accuracies[_cell(setting, method)]
-        whole = _mean(curve.get(width, {}), seeds) or self._whole(setting, width)
-        if not whole:
-            return {}
-        means = {k: _mean(curve[k], seeds) for k in sorted(sizes)}
-        return {k: m / whole for k, m in means.items() if m is not None}
-
-    def _whole(self, setting: ProbeSetting, width: int) -> float | None:
-        """Return the whole layer's accuracy by any order of all its neurons: the layer is the same."""
-        for cell, curve in sorted(self.accuracies.items()):
-            same = cell._replace(method="") == _cell(setting, "")
-            if same and not parse_method(cell.method).projects and width in curve:
-                return _mean(curve[width], tuple(curve[width]))
-        return None
-
-    def _proposal(self, setting: ProbeSetting, method: str, target: Target, delta: float) -> int | None:
+    def _proposal(self, target: Target, asked: AskedCurve, delta: float) -> int | None:
         """Return k* of ridge's curve at every size, if the study has one: a guess that the solver itself decides."""
-        if setting.solver == "ridge":
-            return None
         for other in target.settings:
-            curve = self.accuracies.get(_cell(other, method), {}) if other.solver == "ridge" else {}
-            whole = _mean(curve.get(target.width, {}), tuple(curve.get(target.width, {})))
-            if whole and len(curve) == target.width:
-                for k in sorted(curve):
-                    mean = _mean(curve[k], tuple(curve[k]))
-                    if mean is not None and mean >= delta * whole:
-                        return k
+            if other.solver != "ridge" or other.control is not None:
+                continue
+            curve = self.curves.get(_cell(target, other, asked.method.label))
+            if curve is not None and len(curve.sizes) == target.width:
+                reached = (
+                    k for k, r in zip(curve.sizes, curve.mean_ratios, strict=True) if r is not None and r >= delta
+                )
+                return next(reached, None)
         return None
 
 
-def _cell(setting: ProbeSetting, method: str) -> _Cell:
-    return _Cell(setting.train_id, setting.test_id, setting.solver, setting.label, method)
+def _curves(study: Study, targets: Iterable[Target], store: Store) -> dict[aggregate.CellKey, aggregate.MeasuredCurve]:
+    """Read the curves of a study's seeds. Names are left out: another study may have given others to the same rows."""
+    table = store.results.table("probes", columns=_COLUMNS)
+    trained_on = pa.array(sorted({s.train_id for t in targets for s in t.settings}), pa.string())
+    mine = pc.and_(
+        pc.is_in(table["train_id"], value_set=trained_on),
+        pc.is_in(table["seed"], value_set=pa.array(study.subsets.seeds, table.schema.field("seed").type)),
+    )
+    table = table.filter(mine)
+    for name in _NAMES:
+        table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+    return aggregate.measured_curves(table)
 
 
-def _mean(by_seed: Mapping[int, float], seeds: Sequence[int]) -> float | None:
-    values = [by_seed[s] for s in seeds if s in by_seed]
-    return sum(values) / len(values) if values else None
+def _cell(target: Target, setting: ProbeSetting, method: str) -> aggregate.CellKey:
+    return aggregate.CellKey(
+        model=None,
+        layer=None,
+        dataset=None,
+        solver=setting.solver,
+        protocol=setting.label,
+        method=method,
+        train_id=setting.train_id,
+        test_id=setting.test_id,
+        width=target.width,
+    )

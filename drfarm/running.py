@@ -6,16 +6,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from drfarm.farm import Failure, FarmOptions, check_tasks, run_tasks, start_tracker
+from drfarm.farm import Failure, FarmOptions, check_device, check_tasks, run_tasks, start_tracker
 from drfarm.planning import StudyPlan, plan_study
 from drfarm.progress import Reporter, TerminalReporter
 from drfarm.study import Study
 from drfarm.tasks import plan_tasks
 from extract import ExtractionJob, choose_device, run_extraction
-from probe import CkaTask, StatisticsTask, Task
+from probe import CkaTask, StatisticsTask, Task, run_task
 from store import JSON, DrfarmError, InvalidRequest, StorageFailure, Store, content_id, open_store
 
 STAGES = ("extract", "probe")
@@ -23,12 +24,14 @@ STAGES = ("extract", "probe")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How to run; nothing of it changes a result."""
+    """How to run; nothing of it changes what is measured."""
 
     batch_size: int = 64
     """Images of a forward pass."""
     device: str = "auto"
     """Where networks run: ``auto``, ``cpu`` or ``cuda``."""
+    probe_device: str = "cpu"
+    """Where probes are fitted: ``cpu`` or ``cuda``. Unlike the rest it may change a result, by rounding."""
     farm: FarmOptions = field(default_factory=FarmOptions)
     """Worker processes."""
     python_path: Path | None = None
@@ -77,7 +80,7 @@ def run(
     stages
         ``extract``, ``probe`` or both, in this order.
     options
-        Processes, batch size, device.
+        Processes, batch size, devices.
     reporter
         Told of progress; by default a line on stderr now and then.
 
@@ -99,6 +102,8 @@ def run(
         plan = plan_study(study, store_url=store, writing=True)
         if "probe" in stages:
             check_tasks(plan.tasks, options.farm)
+            if plan.tasks:
+                check_device(options.probe_device)
         opened = open_store(plan.store_url)
         if "extract" in stages and plan.jobs_left:
             choose_device(options.device)
@@ -221,7 +226,15 @@ def _probe(plan: StudyPlan, store: Store, options: RunOptions, reporter: Reporte
         def retried(task: Task, why: str) -> None:
             reporter.message(f"trying again: {task.title}: {why}")
 
-        run_tasks(first, options.farm, done=done, failed=failed, retried=retried, more=refined)
+        run_tasks(
+            first,
+            options.farm,
+            done=done,
+            failed=failed,
+            retried=retried,
+            work=partial(run_task, device=options.probe_device),
+            more=refined,
+        )
 
 
 def _needs(task: Task) -> set[str]:

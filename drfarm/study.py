@@ -54,9 +54,9 @@ class SplitsEntry(Part):
     test: str = "test"
     """Split that they are scored on."""
     val: str | None = None
-    """Split on which the best epoch is chosen."""
+    """Split on which the best epoch, step size or penalty is chosen."""
     val_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Fraction of the training split that is held out for choosing the best epoch, instead of ``val``."""
+    """Fraction of the training split that is held out for that choice, instead of ``val``."""
     val_seed: int = 0
     """Seed of the held-out rows."""
 
@@ -136,20 +136,35 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _rows_to_choose_on(self) -> Self:
+        bare = [d.name for d in self.datasets if d.splits.val is None and d.splits.val_fraction is None]
+        for measure in self.accuracies if bare else ():
+            if measure.n_candidates > 1:
+                values = "step sizes" if measure.solver == "sgd" else "penalties"
+                raise ValueError(
+                    f"measures: {measure.solver} has {measure.n_candidates} {values} to choose from, and dataset "
+                    f"{bare[0]!r} no validation rows: give its splits `val` or `val_fraction`, or one value"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _methods_of_measures(self) -> Self:
         for measure in self.measures:
-            if isinstance(measure, AccuracyMeasure) and measure.n_candidates > 1:
-                bare = [d.name for d in self.datasets if d.splits.val is None and d.splits.val_fraction is None]
-                if bare:
-                    raise ValueError(
-                        f"measures: {measure.solver} has {measure.n_candidates} step sizes or penalties to choose "
-                        f"from, and dataset {bare[0]!r} no validation rows: give its splits `val` or `val_fraction`, "
-                        "or one value"
-                    )
             missing = sorted(set(measure.methods or ()) - set(self.subsets.methods))
             if missing:
                 raise ValueError(
                     f"measures: method {missing[0]!r} is not among subsets.methods ({', '.join(self.subsets.methods)})"
                 )
+            anew = [m for m in measure.methods or self.subsets.methods if not parse_method(m).nested]
+            if measure.k == "every" and anew:
+                raise ValueError(
+                    f"measures: k: every needs nested subsets, and {anew[0]!r} draws each size anew: list its sizes, "
+                    "or leave it out with `methods: [...]`"
+                )
+        if self.subsets.refine is not None and not any(m.k is None for m in self.accuracies):
+            raise ValueError(
+                "subsets.refine adds sizes to the curves of accuracy, and no measure has such a curve: leave it out "
+                "(cka and ridge take `k: every`)"
+            )
         return self
 
     @model_validator(mode="after")
@@ -220,7 +235,7 @@ class Study(Part):
         )
 
     def validation(self, dataset: DatasetEntry, val_id: str | None) -> Validation | None:
-        """Return the rows on which a data set's best epoch is chosen, if any."""
+        """Return the rows on which epochs, step sizes and penalties are chosen for a data set, if any."""
         if val_id is not None:
             return Validation(split_id=val_id)
         if dataset.splits.val_fraction is not None:

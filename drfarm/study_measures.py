@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from drfarm._study_part import Part
-from drfarm.study_subsets import MethodLabel
+from drfarm.study_subsets import SomeMethods
 from probe import (
     LogisticProtocol,
     Protocol,
@@ -17,11 +17,18 @@ from probe import (
     sgd_protocol,
 )
 
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 def _named(solver: str, protocol: str) -> Protocol:
     if solver == "ridge":
         return ridge_protocol(protocol)
     return logistic_protocol(protocol) if solver == "logistic" else sgd_protocol(protocol)
+
+
+def _spelled(values: tuple[float, ...]) -> str:
+    """Return numbers as text; repr is the shortest that gives a number back, so no two lists share a name."""
+    return ",".join(repr(v).removesuffix(".0") for v in values)
 
 
 class AccuracyMeasure(Part):
@@ -34,9 +41,9 @@ class AccuracyMeasure(Part):
     """Named settings of the solver; by default ``paper`` for sgd and ``default`` for the others."""
     k: Literal["every"] | None = None
     """``every``: at every size from 1 to the width (ridge only); by default at the study's sizes."""
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    learning_rates: Annotated[tuple[_Positive, ...], Field(min_length=1)] | None = None
     """Step sizes that sgd tries in one pass; validation chooses. By default the protocol's own."""
-    penalties: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    penalties: Annotated[tuple[_Positive, ...], Field(min_length=1)] | None = None
     """Penalties that ridge or logistic try; validation chooses where there are several. By default the protocol's."""
     normalisation: Literal["none", "standardised"] = "none"
     """What sgd does to features: nothing, or mean 0 and deviation 1 of the training rows, per coordinate."""
@@ -46,7 +53,7 @@ class AccuracyMeasure(Part):
     """``sample``: plain top-1; ``class``: the mean of the class accuracies."""
     control: Literal["random-labels"] | None = None
     """``random-labels``: how well the same subsets fit labels that say nothing."""
-    methods: tuple[MethodLabel, ...] | None = None
+    methods: SomeMethods | None = None
     """Methods that this measure takes; by default all of the study's."""
 
     @field_validator("protocol")
@@ -79,14 +86,15 @@ class AccuracyMeasure(Part):
     def settings(self) -> Protocol:
         """Return the solver's settings; what differs from the named protocol is told in its name."""
         if self.solver != "sgd":
-            spelled = self._spelled("relative" if self.solver == "ridge" else "layer")
-            return _named(self.solver, self.protocol or spelled or "default")
+            kind = "relative" if self.solver == "ridge" else "layer"
+            own = None if self.penalties is None else f"{kind}:{_spelled(self.penalties)}"
+            return _named(self.solver, self.protocol or own or "default")
         named = sgd_protocol(self.protocol or "paper")
         changed: dict[str, Any] = {}
         parts = [named.name]
         if self.learning_rates is not None and self.learning_rates != named.rates:
             changed["learning_rates"] = self.learning_rates
-            parts.append("lr-" + ",".join(f"{r:g}" for r in self.learning_rates))
+            parts.append(f"lr-{_spelled(self.learning_rates)}")
         if self.normalisation != "none":
             changed["normalisation"] = self.normalisation
             parts.append(self.normalisation)
@@ -94,10 +102,6 @@ class AccuracyMeasure(Part):
             changed["precision"] = self.precision
             parts.append(self.precision)
         return replace(named, name="+".join(parts), **changed)
-
-    def _spelled(self, kind: str) -> str | None:
-        """Return the name of a protocol with this measure's own penalties."""
-        return None if self.penalties is None else f"{kind}:{','.join(repr(p) for p in self.penalties)}"
 
     @property
     def n_candidates(self) -> int:
@@ -115,7 +119,7 @@ class CkaMeasure(Part):
     """``every``: at every size from 1 to the width; by default at the study's sizes."""
     estimator: Literal["biased", "debiased", "minibatch"] = "biased"
     """``biased``: the paper's formula; ``debiased``, with an interval; ``minibatch``: as in the authors' library."""
-    methods: tuple[MethodLabel, ...] | None = None
+    methods: SomeMethods | None = None
     """Methods that this measure takes; by default all of the study's."""
 
     @model_validator(mode="after")

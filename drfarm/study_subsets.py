@@ -17,13 +17,23 @@ MethodLabel = Annotated[str, AfterValidator(_method_label)]
 """How coordinates are chosen: NAME or NAME:VARIANT, see docs/study.md."""
 
 
+def _once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError(f"each method once, got {', '.join(value)}")
+    return value
+
+
+SomeMethods = Annotated[tuple[MethodLabel, ...], Field(min_length=1), AfterValidator(_once)]
+"""Some of a study's methods, each once."""
+
+
 class RefineEntry(Part):
     """Adding sizes until the bracket of k* is narrow."""
 
     delta: float | None = Field(default=None, gt=0, le=1)
     """Threshold whose k* is looked for; by default each of the study's ``deltas``."""
     to: float = Field(default=0.01, gt=0, lt=1)
-    """Width of the bracket that is wide enough, as a fraction of the layer (never below one neuron)."""
+    """Width of a bracket that is narrow enough, as a fraction of the layer (never below one neuron)."""
 
 
 class SubsetsEntry(Part):

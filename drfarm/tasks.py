@@ -7,7 +7,7 @@ from drfarm.cka_tasks import plan_cka
 from drfarm.components import with_components
 from drfarm.costs import BARE_BYTES, ProbeCost, statistics_bytes, statistics_s
 from drfarm.errors import InvalidStudy
-from drfarm.refinement import Refinement
+from drfarm.refinement import AskedCurve, Refinement
 from drfarm.study import Study
 from drfarm.study_measures import AccuracyMeasure
 from drfarm.targets import Target
@@ -35,25 +35,32 @@ def plan_tasks(
     """
     probes_done = store.results.jobs("probes") if store is not None else set()
     cka_done = store.results.jobs("cka") if store is not None else set()
-    refinement = Refinement.read(study, store, probes_done)
+    refinement = Refinement.read(study, targets, store, probes_done)
     tasks: list[Task] = []
     counts = dict.fromkeys(("n_probes", "n_probes_done", "n_cka", "n_cka_done"), 0)
     for target in targets:
         grid = _grid(study, target, notes)
-        for measure, setting in zip(study.accuracies if target.settings else (), target.settings, strict=True):
+        measures = study.accuracies if target.settings else ()
+        asked = [
+            (measure, setting, _asked(study, target, measure, setting, grid, notes))
+            for measure, setting in zip(measures, target.settings, strict=True)
+        ]
+        refines = refinement.begins(curve for _, _, curves in asked for curve in curves)
+        for measure, setting, curves in asked:
             groups: list[SubsetGroup] = []
-            for method in map(parse_method, measure.methods or study.subsets.methods):
-                seeds = _seeds(study, method, setting)
-                sizes = _sizes(study, target, measure, method, grid, notes)
-                sizes = refinement.extended(sizes, target, setting, method, seeds)
-                for seed in seeds:
-                    left = [k for k in sizes if setting.job_id(method.label, seed, k) not in probes_done]
-                    counts["n_probes"] += len(sizes)
-                    counts["n_probes_done"] += len(sizes) - len(left)
-                    if left:
-                        groups.append(SubsetGroup(method=method.label, seed=seed, sizes=sizes_of(left)))
+            for base in curves:
+                curve = refinement.refined(target, base) if refines else base
+                shared: dict[Sizes, Sizes] = {}
+                for seed in curve.seeds:
+                    left = curve.missing(seed, probes_done)
+                    counts["n_probes"] += len(curve.sizes)
+                    counts["n_probes_done"] += len(curve.sizes) - len(left)
+                    if left:  # seeds that lack the same sizes share one tuple: it is pickled once
+                        sizes = sizes_of(left)
+                        sizes = shared.setdefault(sizes, sizes)
+                        groups.append(SubsetGroup(method=curve.method.label, seed=seed, sizes=sizes))
             tasks += _probe_tasks(url, target, measure, setting, groups, grid)
-        for cka in plan_cka(study, url, target, grid, cka_done):
+        for cka in plan_cka(study, url, target, grid, cka_done, notes):
             tasks += cka.tasks
             counts["n_cka"] += cka.n_wanted
             counts["n_cka_done"] += cka.n_wanted - cka.n_left
@@ -61,6 +68,26 @@ def plan_tasks(
     once = {t.batch_id: t for t in tasks}.values()
     first = _statistics_tasks(url, targets, list(once), store)
     return (*first, *sorted(once, key=lambda t: -t.predicted_s)), counts
+
+
+def _asked(
+    study: Study,
+    target: Target,
+    measure: AccuracyMeasure,
+    setting: ProbeSetting,
+    grid: tuple[int, ...],
+    notes: list[str],
+) -> list[AskedCurve]:
+    """Return the curves of one measure, as the study file asks for them."""
+    return [
+        AskedCurve(
+            setting=setting,
+            method=method,
+            seeds=_seeds(study, method, setting),
+            sizes=_sizes(study, target, measure, method, grid, notes),
+        )
+        for method in map(parse_method, measure.methods or study.subsets.methods)
+    ]
 
 
 def _probe_tasks(
@@ -134,14 +161,7 @@ def _seeds(study: Study, method: Method, setting: ProbeSetting) -> tuple[int, ..
 def _sizes(
     study: Study, target: Target, measure: AccuracyMeasure, method: Method, grid: tuple[int, ...], notes: list[str]
 ) -> Sizes:
-    sizes: Sizes = grid
-    if measure.k == "every":
-        if not method.nested:
-            raise InvalidStudy(
-                f"measures: k: every needs nested subsets, and {method.label!r} draws each size anew: list its sizes, "
-                "or leave it out with `methods: [...]`."
-            )
-        sizes = range(1, target.width + 1)
+    sizes = range(1, target.width + 1) if measure.k == "every" else grid
     return with_components(study, target, method, sizes, notes)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from probe import cka
 from probe._inputs import held_out
 from probe.cka_interval import debiased
-from probe.cka_minibatch import minibatch
+from probe.cka_minibatch import PAPER_ROWS, minibatch
 from probe.cka_parts import Part
 from probe.coordinates import Coordinates, coordinates
 from probe.spec import CkaKind, CkaTask, Sizes
@@ -84,11 +84,23 @@ def _values(store: Store, task: CkaTask, features: Features, trained: Statistics
     if task.estimator == "biased":
         counted = statistics_of(store, features)
         return counted.n, [v for c in curves for v in _biased(counted.scatter, c, source)]
-    rows = features.numpy()[features.valid]
-    if task.estimator == "debiased":
-        return len(rows), list(_by_rows(rows, curves, source, interval=True))
-    used = rows[:1000]
-    return len(used), list(_by_rows(used, curves, source, interval=False))
+    interval = task.estimator == "debiased"
+    rows = _valid_rows(features, None if interval else PAPER_ROWS)
+    return len(rows), list(_by_rows(rows, curves, source, interval=interval))
+
+
+def _valid_rows(features: Features, limit: int | None) -> NDArray[Any]:
+    """Return the rows that are not masked, or the first of them, (n, d) in the stored dtype: read into place once."""
+    n_valid = int(np.count_nonzero(features.valid))
+    rows = np.empty((n_valid if limit is None else min(n_valid, limit), features.width), features.dtype)
+    n = 0
+    for start, stop, block in features.blocks():
+        taken = block[features.valid[start:stop]][: len(rows) - n]
+        rows[n : n + len(taken)] = taken
+        n += len(taken)
+        if n == len(rows):  # what is beyond the limit is not read
+            break
+    return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The rows that probes of one setting see, in the coordinates of a method: read from the store, once in memory."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from probe.coordinates import Coordinates
 from probe.errors import Mismatch, ProbeError
 from probe.spec import ProbeSetting
-from probe.statistics import Statistics, statistics
+from probe.statistics import Statistics
 from probe.stored_statistics import statistics_of
 from probe.validation import Validation
 from store import Features, Store
@@ -34,10 +35,15 @@ class Inputs:
     Raises
     ------
     Mismatch
-        If widths or classes differ, or the test split has rows of one class only.
+        If widths or classes differ, the test split has rows of one class only, or a control has other rows to score.
     """
 
     def __init__(self, store: Store, setting: ProbeSetting) -> None:
+        if setting.control is not None and setting.test_id != setting.train_id:
+            raise Mismatch(
+                f"a control is scored on the rows that it is trained on, those of {setting.train_id[:12]}, and the "
+                f"test representation is {setting.test_id[:12]}: give the training one for both."
+            )
         self._store = store
         self._setting = setting
         self.train = store.features.open(setting.train_id)
@@ -66,14 +72,27 @@ class Inputs:
         """Classes."""
         return len(self.train.classes)
 
-    def statistics(self, *, labels: bool = False) -> Statistics:
-        """Return the statistics of the rows that are fitted on; ``labels`` says that class sums will be used."""
+    def statistics(self) -> Statistics:
+        """Return the statistics of the rows that are fitted on, with their true labels: coordinates follow from them.
+
+        In a control too: it asks what the very same subset can learn by heart.
+        """
         chosen = self.train_rows if self.val_rows is not None else None
-        rows = self._setting.training_rows
-        found = statistics_of(self._store, self.train, rows=rows, chosen=chosen)
-        if self._setting.control is None or not labels:
+        return statistics_of(self._store, self.train, rows=self._setting.training_rows, chosen=chosen)
+
+    def relabelled(self, found: Statistics) -> Statistics:
+        """Return these statistics with the class sums of the labels that are fitted: in a control, the permuted ones.
+
+        Mean and scatter know no labels, so one pass over the rows for sums of O(n d) is enough.
+        """
+        if self._setting.control is None:
             return found
-        return statistics(self._blocks(self.train, None, self.train_rows, self.labels), self.n_classes)
+        counts, sums = np.zeros_like(found.class_counts), np.zeros_like(found.class_sums)
+        for x, y in self._blocks(self.train, None, self.train_rows, self.labels):
+            for c in np.unique(y):
+                counts[c] += np.count_nonzero(y == c)
+                sums[c] += x[y == c].sum(0, dtype=np.float64)
+        return replace(found, class_counts=counts, class_sums=sums)
 
     @property
     def n_views(self) -> int:
@@ -108,6 +127,17 @@ class Inputs:
                 self._resident.reorder(full)
             x = self._resident.x
         return torch.from_numpy(x), torch.from_numpy(self.labels)
+
+    def fitted_rows(self, coordinates: Coordinates) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return the rows that are fitted on and no others, of the first view, shape (m, r), float32, and labels."""
+        self._resident = None
+        x = np.empty((len(self.train_rows), coordinates.n), np.float32)
+        labels = np.empty(len(x), np.int64)
+        start = 0
+        for block, y in self._blocks(self.train, coordinates, self.train_rows, self.labels):
+            x[start : start + len(y)], labels[start : start + len(y)] = block, y
+            start += len(y)
+        return x, labels
 
     def test_blocks(self, coordinates: Coordinates) -> Blocks:
         """Return a reader of the rows that are scored, as tensors."""

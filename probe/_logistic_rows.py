@@ -1,13 +1,14 @@
 """Rows of logistic probes: what is taken from the training rows once for all sizes, and the counting of test rows."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probe._counting import check_features, check_labels
+from probe._logistic_metric import scatter as scatter_of
 from probe._softmax import CentredFeatures, blocks
 from probe.errors import InvalidProbe
 from probe.logistic_protocol import Scaling
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 
 _SCORE_ROWS = 1024
 """Rows that are scored in one product."""
-_METRIC_ROWS = 8192
-"""The scatter of the metric is taken over so many rows at least, if there are, and over 4 per coordinate."""
-
-Metric = Callable[["torch.Tensor"], "torch.Tensor"]
-"""An approximation of the inverse Hessian, on points, shape (C, k + 1)."""
-
-_QUICK_CONDITION = 1e5
-"""The metric is solved in float32 up to this condition number: a hundredth of what float32 can tell apart."""
-
-_CLASS_METRIC = 256
-"""Up to so many coordinates, classes have metrics of their own: they cost less than the steps they save."""
-_CLASS_METRIC_VALUES = 1 << 24
-"""Numbers that those hold at most: 128 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,54 +37,6 @@ class Training:
     """Mean product of scaled features, shape (r, r), float64; an approximation, it only sets the metric."""
     shift: float
     """Largest distance of a mean from 0, in deviations."""
-
-    def metric(self, k: int, curvature: float, l2: float) -> Metric:
-        """Return the metric in which all rows and classes are equally curved: ``curvature * scatter + l2 I``."""
-        import torch
-
-        matrix = torch.zeros(1, k + 1, k + 1, dtype=torch.float64, device=self.scatter.device)
-        matrix[0, :k, :k] = self.scatter[:k, :k]
-        matrix[0, k, k] = 1.0
-        return _inverse(matrix.mul_(curvature), l2)
-
-    def metric_of_rows(self, k: int, curvatures: "torch.Tensor", l2: float) -> Metric:
-        """Return the metric of the curvatures of each row, shape (C, n): those near a boundary decide, so they count.
-
-        Of few coordinates it is the block of the Hessian that belongs to each class, of many their mean.
-        """
-        own = k <= _CLASS_METRIC and len(curvatures) * k * k <= _CLASS_METRIC_VALUES
-        return _inverse(_scatter(self.features, k, curvatures if own else curvatures.mean(0, keepdim=True)), l2)
-
-
-def _inverse(matrices: "torch.Tensor", l2: float) -> Metric:
-    """Return the inverse of curvatures of weights and bias plus l2 for the weights.
-
-    Shape (C, k + 1, k + 1), or (1, k + 1, k + 1) for all classes alike; they are overwritten.
-    """
-    import torch
-
-    diagonals = matrices.diagonal(dim1=1, dim2=2)
-    shift = max(1e-10 * float(diagonals.max()), 1e-3 * l2)
-    diagonals[:, :-1].add_(l2)
-    diagonals[:, -1].add_(shift)
-    factors, failed = torch.linalg.cholesky_ex(matrices)
-    while bool(failed.any()):  # The matrices are rounded: an eigenvalue below their last digits may be negative.
-        diagonals.add_(shift)
-        shift *= 10
-        factors, failed = torch.linalg.cholesky_ex(matrices)
-    # The largest eigenvalue is at most the trace, the smallest about l2: float32 will often do for a direction.
-    if float(diagonals.sum(1).max()) < _QUICK_CONDITION * min(l2, float(diagonals[:, -1].min())):
-        factors = factors.float()
-
-    def solve(gradient: "torch.Tensor") -> "torch.Tensor":
-        right = gradient.to(factors.dtype)
-        if len(factors) == 1:
-            solved = torch.cholesky_solve(right.t(), factors[0]).t()
-        else:
-            solved = torch.cholesky_solve(right[:, :, None], factors)[:, :, 0]
-        return solved.to(torch.float64).contiguous()
-
-    return solve
 
 
 def prepare(
@@ -146,7 +86,7 @@ def prepare(
         scale = _scale(scaling, variance[:reach], whole)
         features = CentredFeatures(x, mean[:reach], scale)
         if statistics is None:
-            scatter = _scatter(features, reach)[0, :reach, :reach]
+            scatter = scatter_of(features, reach)
         else:
             given = torch.from_numpy(np.array(statistics.scatter[:reach, :reach], dtype=np.float64)).to(where)
             scatter = given.div_(statistics.n).div_(scale).div_(scale[:, None])
@@ -248,25 +188,3 @@ def _scale(scaling: Scaling, variance: "torch.Tensor", mean_variance: float) -> 
         return torch.where(variance > 0, variance, 1.0).sqrt()
     ones = torch.ones_like(variance)
     return ones * mean_variance**0.5 if scaling == "layer" and mean_variance > 0 else ones
-
-
-def _scatter(features: CentredFeatures, k: int, weights: "torch.Tensor | None" = None) -> "torch.Tensor":
-    """Return the mean products of the first k columns and a column of ones, for each weighting of rows, (m, n).
-
-    Shape (m, k + 1, k + 1); one of equal weights by default. Over enough rows, evenly spaced; products are float32.
-    """
-    import torch
-
-    x = features.x
-    n = min(len(x), max(_METRIC_ROWS, 4 * k))
-    chosen = torch.linspace(0, len(x) - 1, n, dtype=torch.float64, device=x.device).round_().long()
-    out = torch.zeros(1 if weights is None else len(weights), k + 1, k + 1, dtype=torch.float64, device=x.device)
-    for rows in chosen.split(_SCORE_ROWS):
-        block = x.new_ones(len(rows), k + 1, dtype=torch.float64)
-        block[:, :k] = x.index_select(0, rows)[:, :k]
-        block[:, :k].sub_(features.mean[:k]).div_(features.scale[:k])
-        plain = block.float()
-        for i, total in enumerate(out):
-            single = plain if weights is None else plain * weights[i, rows].sqrt().float()[:, None]
-            total += single.t() @ single
-    return out.div_(n)

@@ -47,7 +47,7 @@ class _Fit:
     task: ProbeTask
     coordinates: Coordinates
     whole: Statistics | None
-    """Statistics of the whole layer, where coordinates or solver take them."""
+    """Statistics of the whole layer, with the labels that are fitted, for a solver that takes them."""
     sizes: Sequence[int]
     seed: int
     device: str
@@ -56,8 +56,12 @@ class _Fit:
 def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any]]:
     """Return one row of results for each probe of a task."""
     inputs = Inputs(store, task.setting)
-    whole = inputs.statistics(labels=True) if task.statistics else None
-    solve = _SOLVERS[type(task.setting.protocol)]
+    solve, protocol = _SOLVERS[type(task.setting.protocol)], task.setting.protocol
+    learns = not isinstance(protocol, SgdProtocol)
+    whole = fitted = None
+    if learns or any(parse_method(g.method).needs_statistics for g in task.groups):
+        whole = inputs.statistics()
+        fitted = inputs.relabelled(whole) if isinstance(protocol, RidgeProtocol) else whole  # who looks at classes
     components: PrincipalComponents | None = None
     rows = []
     for group in sorted(task.groups, key=lambda g: (g.method, g.seed)):
@@ -79,7 +83,7 @@ def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any
                     inputs=inputs,
                     task=task,
                     coordinates=chosen,
-                    whole=whole,
+                    whole=fitted,
                     sizes=sizes,
                     seed=group.seed,
                     device=device,
@@ -141,7 +145,7 @@ def _ridge(fit: _Fit) -> list[_Outcome]:
         inputs.test_arrays(fit.coordinates),
         lambdas=protocol.lambdas(fit.whole),
         sizes=fit.sizes,
-        detailed=fit.sizes if task.detailed is None else task.detailed.intersection(fit.sizes),
+        detailed=[k for k in fit.sizes if _is_detailed(task, k) or task.setting.average == "class"],
         validation=inputs.validation_arrays(fit.coordinates),
         device=fit.device,
     )
@@ -163,14 +167,12 @@ def _logistic(fit: _Fit) -> list[_Outcome]:
     protocol, inputs = fit.task.setting.protocol, fit.inputs
     assert isinstance(protocol, LogisticProtocol)
     assert fit.whole is not None
-    x, y = inputs.train_tensors(fit.coordinates)
     fitted = fit_logistic(
-        (x.numpy(), y.numpy()),
+        inputs.fitted_rows(fit.coordinates),
         inputs.test_arrays(fit.coordinates),
         sizes=fit.sizes,
         n_classes=inputs.n_classes,
         protocol=protocol,
-        train_rows=inputs.train_rows,
         validation=inputs.validation_arrays(fit.coordinates),
         mean_variance=float(fit.whole.scatter.trace()) / (fit.whole.n * fit.whole.width),
         statistics=fit.coordinates.of(fit.whole),
@@ -198,12 +200,18 @@ _SOLVERS: dict[type, Callable[[_Fit], list[_Outcome]]] = {
 }
 
 
+def _is_detailed(task: ProbeTask, n_neurons: int) -> bool:
+    return task.detailed is None or n_neurons in task.detailed
+
+
 def _row(task: ProbeTask, group: SubsetGroup, outcome: _Outcome, *, width: int, elapsed_s: float) -> dict[str, Any]:
     n, setting, score, k = task.names, task.setting, outcome.score, outcome.n_neurons
     accuracy = outcome.accuracy
     if setting.average == "class" and accuracy is not None:
         assert score is not None
         accuracy = float(np.mean([a for a in score.class_accuracy if a is not None]))
+    if not _is_detailed(task, k):
+        score = None
     return {
         "study": n.study,
         "model": n.model,

@@ -167,7 +167,6 @@ class SoftmaxProblem:
             residuals=residuals,
         )
 
-    def curvatures(self, point: "torch.Tensor") -> "torch.Tensor":
-        """Return how curved the loss of each row is by the score of each class, p (1 - p), shape (C, n)."""
-        p = self.scores(point).softmax(0)
-        return p * (1 - p)
+    def probabilities(self, point: "torch.Tensor") -> "torch.Tensor":
+        """Return the probability of each class for each row at a point, shape (C, n), float64."""
+        return self.scores(point).double().softmax(0)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe._lbfgs import History, minimise
+from probe._logistic_metric import even_metric, metric_at
 from probe._logistic_rows import Training, count, prepare
 from probe._softmax import SoftmaxProblem
 from probe.errors import InvalidProbe
@@ -32,7 +33,7 @@ Rows = tuple[Any, Any]
 _MEMORY = 10
 """Steps that L-BFGS remembers."""
 _ROUND = 50
-"""Steps in one metric. After those it is taken anew at the point, from the curvature of each row."""
+"""Steps in one metric. After those it is taken anew at the point, from the probabilities of its rows."""
 _PATIENCE = 4
 """Rounds that bring neither a smaller gradient nor a smaller objective than before, until a fit is given up: rounding
 hides the rest."""
@@ -95,7 +96,7 @@ def fit_logistic(
     A fit is L-BFGS from the probe of the next smaller size (the first from the frequencies of classes), in the metric
     of a S / n + l2 I, with S the scatter and a the mean of p (1 - p) at the start: the softmax Hessian is at most
     1/2 (I - 11'/C) kron S / n (Boehning, 1992), and a instead of 1/2 is what it is on average. A fit of many steps
-    takes its metric anew from time to time, with the p (1 - p) of each row.
+    takes its metric anew from time to time, with the p of each row (`probe._logistic_metric`).
 
     Parameters
     ----------
@@ -203,7 +204,8 @@ def _fit(rows: Training, point: "torch.Tensor", l2: float, protocol: LogisticPro
 
     k, target = point.shape[1] - 1, _MARGIN * protocol.tolerance
     exact = SoftmaxProblem(rows.features, rows.labels, l2=l2, dtype=torch.float64)
-    metric = rows.metric(k, float(exact.curvatures(point).mean()), l2)
+    p = exact.probabilities(point)
+    metric = even_metric(rows.scatter[:k, :k], float((p * (1 - p)).mean()), l2)
     stages = [(exact, target, protocol.max_iterations, _PATIENCE)]
     if rows.features.x.dtype == torch.float32 and rows.shift < _QUICK_SHIFT:
         quick = SoftmaxProblem(rows.features, rows.labels, l2=l2, dtype=torch.float32)
@@ -225,7 +227,7 @@ def _fit(rows: Training, point: "torch.Tensor", l2: float, protocol: LogisticPro
             lower = found.value < lowest - problem.rounding * (1 + abs(found.value))
             fruitless = 0 if lower or found.norm < least else fruitless + 1
             least, lowest = min(least, found.norm), min(lowest, found.value)
-            metric, history = rows.metric_of_rows(k, exact.curvatures(point), l2), History(_MEMORY)
+            metric, history = metric_at(rows.features, k, exact.probabilities(point), l2), History(_MEMORY)
     weight, bias = rows.features.raw(point)
     norm = certificate(rows, weight, bias, l2)
     if not np.isfinite(norm):

@@ -77,8 +77,9 @@ class LogisticProtocol:
 
 
 LOGISTIC_PROTOCOLS = {
-    # Of the decades from 1e-4 to 1, the one that is at most 2 points from the best at every size on the features of
-    # mobilenetv2_100 for CIFAR-10 and Flowers-102 (training rows against rows that are neither trained nor tested on).
+    # Of the decades from 1e-4 to 1, the one that is within 2 points of the best at 80, 320 and 1,280 neurons of
+    # mobilenetv2_100 on CIFAR-10 and Flowers-102, fitted on four fifths of the training rows and scored on the rest. At
+    # 20 neurons 102 classes would rather have 1e-4 (0.15 against 0.07): `validated` finds it.
     "default": LogisticProtocol(name="default", version=1, l2=(1e-2,)),
     "validated": LogisticProtocol(name="validated", version=1, l2=(1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
 }

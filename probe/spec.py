@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from probe.errors import InvalidProbe
@@ -49,6 +50,8 @@ class SubsetGroup:
             raise InvalidProbe(f"write method {self.method!r} as {parse_method(self.method).label!r}.")
         if not len(self.sizes) or self.sizes[0] < 1:
             raise InvalidProbe(f"n_neurons must be >= 1, got {self.sizes[0] if len(self.sizes) else 'no size'}.")
+        if any(a >= b for a, b in pairwise(self.sizes)):
+            raise InvalidProbe(f"sizes must be distinct and rising, got {tuple(self.sizes)}: take sizes_of.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,13 @@ class ProbeSetting:
     """``sample``: plain top-1, the paper's; ``class``: the mean of the class accuracies."""
     control: Control | None = None
     """``random-labels``: training labels are permuted, and the same rows scored (see docs/probing.md)."""
+
+    def __post_init__(self) -> None:
+        if self.validation is not None and self.validation.split_id == self.test_id:
+            raise InvalidProbe(
+                f"representation {self.test_id[:12]} is to be validated on and scored on: what is chosen on the test "
+                "rows says nothing about them. Validate on a split of its own or a fraction of the training rows."
+            )
 
     @property
     def solver(self) -> str:
@@ -127,7 +137,7 @@ class Names:
     """Data set."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeTask:
     """One block of probes on one representation pair: the unit that the farm hands out."""
 
@@ -140,7 +150,7 @@ class ProbeTask:
     groups: tuple[SubsetGroup, ...]
     """The block."""
     detailed: frozenset[int] | None = None
-    """Sizes for which accuracies and predictions are kept per class; None keeps them for all."""
+    """Sizes for which accuracies and predictions are kept per class, whatever the solver; None keeps them for all."""
     statistics: tuple[tuple[str, str], ...] = ()
     """(representation, rows) whose statistics it reads: they are counted first."""
     predicted_s: float
@@ -148,7 +158,7 @@ class ProbeTask:
     predicted_bytes: int
     """Expected memory, in bytes."""
 
-    @property
+    @cached_property
     def batch_id(self) -> str:
         """Name of the results file: the identity of the block, whatever the order of its groups."""
         parts: list[JSON] = [[g.method, g.seed, list(g.sizes)] for g in self.groups]
@@ -170,7 +180,7 @@ class ProbeTask:
         return f"{self.n_jobs} {self.setting.solver} probes of {of}, {methods}, seeds {seeds}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CkaTask:
     """All CKA values of one representation and method: they share one covariance, which is most of the work."""
 
@@ -204,7 +214,7 @@ class CkaTask:
         """Which of its rows decide them."""
         return "all" if self.train_id is None or self.validation is None else self.validation.training_rows
 
-    @property
+    @cached_property
     def batch_id(self) -> str:
         """Name of the results file."""
         parts: JSON = [[s, list(k)] for s, k in self.part_whole]

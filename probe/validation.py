@@ -32,7 +32,7 @@ class Validation:
     @property
     def label(self) -> str:
         """How it is told in the ``protocol`` column, so that selected and unselected probes never share a name."""
-        return f"val-{self.split_id[:8]}" if self.split_id is not None else f"val-{self.fraction:g}-seed-{self.seed}"
+        return f"val-{self.split_id[:8]}" if self.split_id is not None else f"val-{self.fraction!r}-seed-{self.seed}"
 
     @property
     def training_rows(self) -> str:

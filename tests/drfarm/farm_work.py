@@ -59,11 +59,11 @@ def trouble(task):
         raise ValueError("x" * 1_000_000)
 
 
-def poisoned(task):
+def poisoned(task, *, device):
     """Run the task; but where the cause is there, those of seed 2 kill their process."""
     folder = Path(task.store_url).parent
-    if (folder / "cause").exists() and {s.seed for s in getattr(task, "subsets", ())} == {2}:
+    if (folder / "cause").exists() and {g.seed for g in getattr(task, "groups", ())} == {2}:
         with (folder / "tries").open("a") as file:
             file.write(f"{task.batch_id}\n")
         os.kill(os.getpid(), signal.SIGKILL)
-    run_task(task)
+    run_task(task, device=device)

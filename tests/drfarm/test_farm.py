@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from functools import partial
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import yaml
 from drfarm import blocks, running
 from drfarm.errors import FarmFailed
 from drfarm.farm import ATTEMPTS, FarmOptions, run_tasks
-from probe import Names, ProbeSetting, ProbeTask, SubsetGroup, sgd_protocol
+from probe import Names, ProbeSetting, ProbeTask, StatisticsTask, SubsetGroup, sgd_protocol
 from store import InvalidRequest, grid, open_store
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ class Told:
         self.failed: dict[str, tuple[str, int]] = {}
         self.retried: list[str] = []
 
-    def run(self, tasks, work, n_workers: int = 2) -> "Told":
+    def run(self, tasks, work, n_workers: int = 2, more=None) -> "Told":
         run_tasks(
             tasks,
             FarmOptions(n_workers=n_workers),
@@ -79,6 +79,7 @@ class Told:
             failed=lambda f: self.failed.update({f.task.names.model: (f.error, f.attempts)}),
             retried=lambda t, why: self.retried.append(f"{t.names.model}: {why}"),
             work=work,
+            more=more,
         )
         return self
 
@@ -213,6 +214,54 @@ def test_workers_that_are_killed_as_they_start_are_replaced(tmp_path, work, capf
     assert capfd.readouterr().err == ""
 
 
+def with_statistics(tasks) -> list[Any]:
+    """Put before the tasks one that counts what they all read."""
+    setting = tasks[0].setting
+    counts = StatisticsTask(
+        store_url=tasks[0].store_url,
+        names=replace(tasks[0].names, model="slow"),
+        representation_id=setting.train_id,
+        validation=None,
+        predicted_s=1.0,
+        predicted_bytes=1,
+    )
+    need = (setting.train_id, "all")
+    return [counts, *(replace(t, statistics=(need,)) for t in tasks)]
+
+
+def test_a_task_starts_when_its_statistics_are_counted_and_others_do_not_wait(tmp_path, work):
+    counts, *readers = with_statistics(tasks_named(tmp_path, "fine", "fine", "fine"))
+    (other,) = [replace(t, statistics=()) for t in tasks_named(tmp_path, *["fine"] * 4)[3:]]
+    told = Told().run([counts, *readers, other], work.note)
+    assert sorted(told.done) == sorted(t.batch_id for t in (counts, *readers, other))
+    ran = {t["batch"]: t for t in tries(tmp_path)}
+    assert all(ran[r.batch_id]["began"] >= ran[counts.batch_id]["ended"] for r in readers)
+    assert ran[other.batch_id]["began"] < ran[counts.batch_id]["ended"]
+
+
+@pytest.mark.parametrize("trouble", ["corrupt", "poison", "flaky"])
+def test_tasks_are_not_lost_where_their_statistics_fail(tmp_path, work, trouble):
+    counts, *readers = with_statistics(tasks_named(tmp_path, "fine", "fine"))
+    counts = replace(counts, names=replace(counts.names, model=trouble))
+    told = Told().run([counts, *readers], work.trouble)
+    assert {r.batch_id for r in readers} <= set(told.done)
+    assert set(told.failed) == (set() if trouble == "flaky" else {trouble})
+    ran = [t["batch"] for t in tries(tmp_path)]
+    assert ran.index(readers[0].batch_id) >= ran.count(counts.batch_id)
+
+
+def test_rounds_go_on_until_there_is_nothing_more(tmp_path, work):
+    tasks = tasks_named(tmp_path, *["fine"] * 6)
+    rounds = [tasks[:2], tasks[2:5], tasks[5:], []]
+    left = iter(rounds[1:])
+    told = Told().run(rounds[0], work.note, more=lambda: next(left))
+    assert sorted(told.done) == sorted(t.batch_id for t in tasks)
+    assert list(left) == []
+    ended = {t["batch"]: i for i, t in enumerate(tries(tmp_path))}
+    of_round = [{ended[t.batch_id] for t in r} for r in rounds if r]
+    assert all(max(a) < min(b) for a, b in pairwise(of_round))
+
+
 def test_no_task_no_farm():
     Told().run([], None)
     with pytest.raises(InvalidRequest, match="MiB"):
@@ -304,20 +353,23 @@ def test_two_studies_share_what_is_done(study, expected, drfarm):
 def test_a_poisoned_batch_is_quarantined_named_and_cleared_once_it_is_healed(
     study, expected, drfarm, work, monkeypatch
 ):
-    monkeypatch.setattr(running, "run_tasks", partial(run_tasks, work=work.poisoned))
+    monkeypatch.setattr(running, "run_task", work.poisoned)
     cause = study.parent / "cause"
     cause.touch()
     ran = drfarm("probe", study, "--workers", 2)
     assert ran.code == 1
     assert "2 jobs failed; the rest is done." in ran.err
     for model in ("ash", "birch"):
-        assert f"failed after 3 attempts: 3 probes of {model}/penultimate on noise, seeds 2: its worker" in ran.err
+        assert (
+            f"failed after 3 attempts: 3 sgd probes of {model}/penultimate on noise, random, seeds 2: its worker"
+            in ran.err
+        )
     assert sorted(Counter((study.parent / "tries").read_text().split()).values()) == [ATTEMPTS, ATTEMPTS]
     assert len(rows(study.parent)) == len(expected) - 2 * 3
     status = drfarm("status", study)
     assert status.code == 0
     assert "2 failed" in status.out
-    assert "failed: 3 probes of ash/penultimate on noise, seeds 2: its worker process died" in status.out
+    assert "failed: 3 sgd probes of ash/penultimate on noise, random, seeds 2: its worker process died" in status.out
 
     assert drfarm("probe", study, "--workers", 2).code == 1  # tried again, and counted anew
     assert sorted(Counter((study.parent / "tries").read_text().split()).values()) == [2 * ATTEMPTS] * 2

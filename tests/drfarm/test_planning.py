@@ -13,7 +13,7 @@ from drfarm.planning import plan_study
 from drfarm.study import load_study, study_from_dict
 from drfarm.targets import Target
 from drfarm.tasks import plan_tasks
-from probe import CkaTask, Names, ProbeSetting, ProbeTask, cka_job_id, sgd_protocol
+from probe import CkaTask, Names, ProbeSetting, ProbeTask, StatisticsTask, Validation, cka_job_id, sgd_protocol
 from store import InvalidRequest
 
 URL = "s3://bucket/a/prefix"
@@ -58,11 +58,31 @@ def target(number: int = 0, *, width: int = 8, n_train: int = 1000, n_protocols:
     )
 
 
-def done(*, probes=(), cka=()):
-    """A store in which these jobs are done."""
+def measured_target(wanted, *, validation=None, **changes) -> Target:
+    """A target whose settings are those of the study's measures."""
+    plain = target(**changes)
+    return replace(
+        plain,
+        validation=validation,
+        settings=tuple(
+            ProbeSetting(
+                train_id=plain.train_id,
+                test_id=plain.test_id if m.control is None else plain.train_id,
+                protocol=m.settings(),
+                validation=validation,
+                average=m.average,
+                control=m.control,
+            )
+            for m in wanted.accuracies
+        ),
+    )
+
+
+def done(*, probes=(), cka=(), statistics=()):
+    """A store in which these jobs are done and these statistics counted."""
     return SimpleNamespace(
         results=SimpleNamespace(jobs={"probes": set(probes), "cka": set(cka)}.__getitem__),
-        statistics=SimpleNamespace(exists=lambda *_: False),
+        statistics=SimpleNamespace(exists=lambda *need: need in statistics),
     )
 
 
@@ -154,6 +174,161 @@ def test_a_task_stays_small_at_every_size_of_a_wide_layer(n_done):
     assert any(isinstance(t, CkaTask) for t in tasks)
     for task in tasks:
         assert len(pickle.dumps(task)) < MOST_TASK_BYTES, task.title
+
+
+RIDGE, LOGISTIC = {"measure": "accuracy", "solver": "ridge"}, {"measure": "accuracy", "solver": "logistic"}
+
+
+def statistics_tasks(tasks):
+    return [t for t in tasks if isinstance(t, StatisticsTask)]
+
+
+def test_statistics_are_counted_once_before_the_tasks_that_read_them_and_only_where_missing():
+    methods = ["random", "pca", "ranked"]
+    wanted = study(PROBES, RIDGE, LOGISTIC, EVERY, n_neurons=[1, 2, 4], seeds=2, methods=methods)
+    validation = Validation(fraction=0.1)
+    mine = measured_target(wanted, validation=validation)
+    tasks, _, _ = plan(wanted, mine, mine)
+    counted = [(t.representation_id, t.rows) for t in statistics_tasks(tasks)]
+    read = {need for t in tasks if not isinstance(t, StatisticsTask) for need in t.statistics}
+    assert sorted(counted) == sorted(read) == sorted({(mine.test_id, "all"), (mine.train_id, validation.training_rows)})
+    assert statistics_tasks(tasks) == list(tasks[: len(counted)])
+    assert all(t.predicted_s > 0 and t.predicted_bytes > 0 for t in tasks)
+    tasks, _, _ = plan(wanted, mine, store=done(statistics=counted[:1]))
+    assert [(t.representation_id, t.rows) for t in statistics_tasks(tasks)] == counted[1:]
+    tasks, _, _ = plan(wanted, mine, store=done(statistics=counted))
+    assert statistics_tasks(tasks) == []
+
+
+def test_random_subsets_under_sgd_need_no_statistics():
+    assert statistics_tasks(plan(study(PROBES))[0]) == []
+    uncentred = study(PROBES, n_neurons=[1], seeds=1, methods=["random", "first", "random_projection"])
+    assert statistics_tasks(plan(uncentred, measured_target(uncentred))[0]) == []
+
+
+def seeds_of(tasks):
+    return {(g.method, g.seed) for t in tasks if isinstance(t, ProbeTask) for g in t.groups}
+
+
+@pytest.mark.parametrize(
+    ("measure", "varies"),
+    [
+        (PROBES, True),
+        ({**PROBES, "protocol": "as-released:main"}, False),  # its initial weights do not follow the seed
+        (RIDGE, False),
+        (LOGISTIC, False),
+    ],
+)
+def test_one_seed_serves_where_nothing_depends_on_it(measure, varies):
+    wanted = study(measure, n_neurons=[1, 2], seeds=3, methods=["random", "first", "pca"])
+    tasks, counts, _ = plan(wanted, measured_target(wanted))
+    seeds = {1, 2, 3}
+    expected = {("random", s) for s in seeds} | {(m, s) for m in ("first", "pca") for s in (seeds if varies else {1})}
+    assert seeds_of(tasks) == expected
+    assert counts["n_probes"] == 3 * len(expected)
+
+
+def test_more_components_than_rows_are_refused_with_both_numbers_or_end_the_curve():
+    asked = {"n_neurons": [2, 6], "seeds": 1, "methods": ["random", "pca", "pca_least"]}
+    wanted = study(RIDGE, {"measure": "cka"}, **asked)
+    with pytest.raises(InvalidRequest, match=r"method 'pca'.* has 5 training rows, hence 4 principal.*size of 8 is.*"):
+        plan(wanted, measured_target(wanted, n_train=5))
+    wanted = study(RIDGE, {"measure": "cka"}, **asked, on_missing_components="censor")
+    tasks, counts, notes = plan(wanted, measured_target(wanted, n_train=5))
+    sizes = {g.method: g.sizes for t in tasks if isinstance(t, ProbeTask) for g in t.groups}
+    assert sizes == {"random": (2, 6, 8), "pca": (2,), "pca_least": (2,)}
+    assert {t.method: t.part_whole for t in tasks if isinstance(t, CkaTask)} == {
+        "random": ((1, (2, 6, 8)),),
+        "pca": ((1, (2,)),),
+        "pca_least": ((1, (2,)),),
+    }
+    assert counts["n_probes"] == counts["n_cka"] == 5
+    assert sum("the curves of pca end there" in n for n in set(notes)) == 1
+    assert "m0/penultimate on d has 5 training rows, hence 4 principal components" in " ".join(notes)
+    # Rows that are held out are no training rows.
+    tasks, *_ = plan(wanted, measured_target(wanted, n_train=10, validation=Validation(fraction=0.3)))
+    sizes = {g.method: g.sizes for t in tasks if isinstance(t, ProbeTask) for g in t.groups}
+    assert sizes["pca"] == (2, 6)
+
+
+def test_a_control_is_scored_on_the_rows_it_is_trained_on():
+    wanted = study(RIDGE, {**RIDGE, "control": "random-labels"})
+    mine = measured_target(wanted)
+    tested = {t.setting.control: t.setting.test_id for t in plan(wanted, mine)[0] if isinstance(t, ProbeTask)}
+    assert tested == {None: mine.test_id, "random-labels": mine.train_id}
+
+
+def test_a_measure_takes_its_own_methods():
+    wanted = study(
+        {**RIDGE, "methods": ["first"]},
+        {"measure": "cka", "methods": ["random"]},
+        n_neurons=[1],
+        seeds=1,
+        methods=["random", "first", "pca"],
+    )
+    tasks, _, _ = plan(wanted, measured_target(wanted))
+    assert seeds_of(tasks) == {("first", 1)}
+    assert {t.method for t in tasks if isinstance(t, CkaTask)} == {"random"}
+
+
+def test_each_estimator_has_values_of_its_own():
+    kinds = ("biased", "debiased", "minibatch")
+    wanted = study(*({"measure": "cka", "estimator": e} for e in kinds), n_neurons=[1], seeds=2)
+    mine = measured_target(wanted)
+    tasks, counts, _ = plan(wanted, mine)
+    assert counts["n_cka"] == 3 * 2 * 2
+    found = [
+        t.job_id("part_whole", s, None, k)
+        for t in tasks
+        if isinstance(t, CkaTask)
+        for s, ks in t.part_whole
+        for k in ks
+    ]
+    assert len(set(found)) == 12
+    assert plan(wanted, mine, store=done(cka=found))[1]["n_cka_done"] == 12
+
+
+def test_every_size_of_a_layer_of_a_hundred_thousand_neurons_travels_as_a_range():
+    wanted = study({**RIDGE, "k": "every"}, n_neurons=[10, 1000], seeds=5)
+    wide = measured_target(wanted, width=100_000, n_train=50_000)
+    tasks, counts, _ = plan(wanted, wide)
+    assert counts["n_probes"] == 500_000
+    probes = [t for t in tasks if isinstance(t, ProbeTask)]
+    assert {g.sizes for t in probes for g in t.groups} == {range(1, 100_001)}
+    assert all(len(pickle.dumps(t)) < MOST_TASK_BYTES for t in tasks)
+    assert all(t.detailed == {10, 1000, 100_000} for t in probes)
+
+
+def test_a_task_stays_small_where_only_the_grid_of_every_size_is_done():
+    ridge = {**RIDGE, "k": "every"}
+    wanted = study(ridge, grid="paper", seeds=5, methods=["random", "first", "pca"])
+    wide = measured_target(wanted, width=8192, n_train=50_000)
+    grid = study(RIDGE, grid="paper", seeds=5, methods=["random", "first", "pca"])
+    finished = job_ids(plan(grid, measured_target(grid, width=8192, n_train=50_000))[0])
+    tasks, counts, _ = plan(wanted, wide, store=done(probes=finished))
+    assert counts["n_probes_done"] == len(finished) > 100
+    assert all(len(pickle.dumps(t)) < MOST_TASK_BYTES for t in tasks)
+
+
+def test_memory_is_predicted_for_every_kind_of_task_and_grows_with_the_layer():
+    wanted = study(PROBES, RIDGE, LOGISTIC, EVERY, n_neurons=[4], seeds=1, methods=["pca"])
+    narrow, wide = (
+        {type(t).__name__ + getattr(getattr(t, "setting", None), "solver", ""): t.predicted_bytes for t in tasks}
+        for tasks in (plan(wanted, measured_target(wanted, width=w, n_train=50_000))[0] for w in (512, 4096))
+    )
+    assert (
+        set(narrow) == set(wide) == {"StatisticsTask", "CkaTask", "ProbeTasksgd", "ProbeTaskridge", "ProbeTasklogistic"}
+    )
+    for kind, n_bytes in narrow.items():
+        assert wide[kind] > n_bytes + 8 * (4096**2 - 512**2), kind
+
+
+def test_stacks_too_large_for_the_memory_are_split_by_size_over_tasks():
+    wanted = study(PROBES, n_neurons=[1, 1000, 4000], seeds=1)
+    mine = replace(measured_target(wanted, width=8192, n_train=1000), n_classes=10_000)
+    tasks, _, _ = plan(wanted, mine)
+    assert len(tasks) > 1
+    assert sorted(k for t in tasks for g in t.groups for k in g.sizes) == [1, 1000, 4000, 8192]
 
 
 @pytest.mark.slow

@@ -234,6 +234,125 @@ RULES = {
         {"measures": [{"measure": "accuracy", "protocol": "papr"}]},
         "measures.0.protocol: there is no protocol of solver sgd 'papr'. Did you mean 'paper'?",
     ),
+    "protocol of ridge": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "protocol": "defualt"}]},
+        "measures.0.protocol: there is no protocol of solver ridge 'defualt'. Did you mean 'default'?",
+    ),
+    "protocol of logistic": (
+        {"measures": [{"measure": "accuracy", "solver": "logistic", "protocol": "validate"}]},
+        "measures.0.protocol: there is no protocol of solver logistic 'validate'. Did you mean 'validated'?",
+    ),
+    "protocol of another solver": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "protocol": "paper"}]},
+        "measures.0.protocol: there is no protocol of solver ridge 'paper'.",
+    ),
+    "a released protocol": (
+        {"measures": [{"measure": "accuracy", "protocol": "as-released:resnet5"}]},
+        "Did you mean 'as-released:resnet50'?",
+    ),
+    "every size by sgd": (
+        {"measures": [{"measure": "accuracy", "k": "every"}]},
+        "measures.0: k: every needs solver ridge (one factorisation serves every size), got sgd.",
+    ),
+    "step sizes of ridge": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "learning_rates": [0.1]}]},
+        "measures.0: learning_rates are those of solver sgd, got solver ridge; did you mean penalties?",
+    ),
+    "penalties of sgd": (
+        {"measures": [{"measure": "accuracy", "penalties": [0.1]}]},
+        "measures.0: penalties are those of ridge and logistic; sgd has its weight decay in its protocol.",
+    ),
+    "protocol and penalties": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "protocol": "default", "penalties": 1}]},
+        "measures.0: protocol and penalties exclude each other: a protocol names its penalties.",
+    ),
+    "no penalty": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "penalties": []}]},
+        "measures.0.penalties: at least 1 is needed, got 0.",
+    ),
+    "no step size": (
+        {"measures": [{"measure": "accuracy", "learning_rates": []}]},
+        "measures.0.learning_rates: at least 1 is needed, got 0.",
+    ),
+    "a penalty of zero": (
+        {"measures": [{"measure": "accuracy", "solver": "logistic", "penalties": 0}]},
+        "measures.0.penalties.0: got 0; input should be greater than 0.",
+    ),
+    "an infinite penalty": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "penalties": float("inf")}]},
+        "measures.0.penalties.0: got inf; input should be a finite number.",
+    ),
+    "a penalty twice": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "penalties": [1, 1.0]}]},
+        "measures.0: protocol relative:1,1: strengths holds one twice: (1.0, 1.0).",
+    ),
+    "a step size twice": (
+        {"measures": [{"measure": "accuracy", "learning_rates": [0.1, 0.1]}]},
+        "learning_rates holds one twice: (0.1, 0.1).",
+    ),
+    "penalties without validation": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "penalties": [0.1, 1]}]},
+        "dataset 'digits' no validation rows: give its splits `val` or `val_fraction`, or one value.",
+    ),
+    "a validated protocol without validation": (
+        {"measures": [{"measure": "accuracy", "solver": "logistic", "protocol": "validated"}]},
+        "measures: logistic has 5 penalties to choose from, and dataset 'digits' no validation rows",
+    ),
+    "step sizes without validation": (
+        {"measures": [{"measure": "accuracy", "learning_rates": [0.1, 0.01]}]},
+        "measures: sgd has 2 step sizes to choose from, and dataset 'digits' no validation rows",
+    ),
+    "normalisation of ridge": (
+        {"measures": [{"measure": "accuracy", "solver": "ridge", "normalisation": "standardised"}]},
+        "measures.0: normalisation and precision are options of solver sgd, got solver ridge.",
+    ),
+    "normalisation": (
+        {"measures": [{"measure": "accuracy", "normalisation": "standardized"}]},
+        "measures.0.normalisation: got 'standardized'; allowed: none, standardised. Did you mean 'standardised'?",
+    ),
+    "precision": (
+        {"measures": [{"measure": "accuracy", "precision": "fp16"}]},
+        "measures.0.precision: got 'fp16'; allowed: float32, tf32, bf16.",
+    ),
+    "average": (
+        {"measures": [{"measure": "accuracy", "average": "classes"}]},
+        "measures.0.average: got 'classes'; allowed: sample, class. Did you mean 'class'?",
+    ),
+    "control": (
+        {"measures": [{"measure": "accuracy", "control": "random"}]},
+        "measures.0.control: got 'random'; allowed: random-labels.",
+    ),
+    "estimator": (
+        {"measures": [{"measure": "cka", "estimator": "unbiased"}]},
+        "measures.0.estimator: got 'unbiased'; allowed: biased, debiased, minibatch. Did you mean 'biased'?",
+    ),
+    "every size of an estimator": (
+        {"measures": [{"measure": "cka", "estimator": "debiased", "k": "every"}]},
+        "measures.0: k: every is for the biased estimator; debiased is measured at the study's sizes.",
+    ),
+    "a method of a measure": (
+        {"measures": [{"measure": "cka", "methods": ["first"]}]},
+        "measures: method 'first' is not among subsets.methods (random).",
+    ),
+    "an unknown method of a measure": (
+        {"measures": [{"measure": "cka", "methods": ["firts"]}]},
+        "measures.0.methods.0: there is no method 'firts'. Did you mean 'first'?",
+    ),
+    "no method of a measure": (
+        {"measures": [{"measure": "cka", "methods": []}]},
+        "measures.0.methods: at least 1 is needed, got 0.",
+    ),
+    "a method of a measure twice": (
+        {"measures": [{"measure": "cka", "methods": ["random", "random"]}]},
+        "measures.0.methods: each method once, got random, random.",
+    ),
+    "every size of draws that do not nest": (
+        {
+            "measures": [{"measure": "cka", "k": "every"}],
+            "subsets": {"grid": "paper", "methods": ["random_independent"]},
+        },
+        "measures: k: every needs nested subsets, and 'random_independent' draws each size anew: list its sizes, or",
+    ),
     "sizes of cka": ({"measures": [{"measure": "cka", "k": "all"}]}, "measures.0.k: got 'all'; allowed: every."),
     "no measure": ({"measures": []}, "measures: at least 1 is needed, got 0."),
     "no model": ({"models": []}, "models: at least 1 is needed, got 0."),
@@ -250,6 +369,43 @@ RULES = {
     "no threshold above one": ({"deltas": [1.01]}, "deltas.0: got 1.01; input should be less than or equal to 1."),
     "no threshold of zero": ({"deltas": [0]}, "deltas.0: got 0; input should be greater than 0."),
     "method": ({"subsets": {"grid": "paper", "methods": ["firts"]}}, "Did you mean 'first'?"),
+    "variant": (
+        {"subsets": {"grid": "paper", "methods": ["pca:uncentered"]}},
+        "subsets.methods.0: there is no variant of pca 'uncentered'. Did you mean 'uncentred'?",
+    ),
+    "variants that clash": (
+        {"subsets": {"grid": "paper", "methods": ["pca:centred+uncentred"]}},
+        "subsets.methods.0: method 'pca:centred+uncentred' asks for centred and uncentred at once: choose one.",
+    ),
+    "variant of none": ({"subsets": {"grid": "paper", "methods": ["first:last"]}}, "method 'first' takes no variant"),
+    "one method under two labels": (
+        {"subsets": {"grid": "paper", "methods": ["pca", "pca:centred"]}},
+        "subsets: methods holds each value once and at least one, got ['pca', 'pca'].",
+    ),
+    "refine to nothing": (
+        {"subsets": {"grid": "paper", "refine": {"to": 0}}},
+        "subsets.refine.to: got 0; input should be greater than 0.",
+    ),
+    "refine to all": (
+        {"subsets": {"grid": "paper", "refine": {"to": 1}}},
+        "subsets.refine.to: got 1; input should be less than 1.",
+    ),
+    "refine at a threshold": (
+        {"subsets": {"grid": "paper", "refine": {"delta": 1.5}}},
+        "subsets.refine.delta: got 1.5; input should be less than or equal to 1.",
+    ),
+    "refine key": (
+        {"subsets": {"grid": "paper", "refine": {"until": 0.1}}},
+        "subsets.refine.until: there is no such key. Keys here: delta, to.",
+    ),
+    "refine without a curve": (
+        {"subsets": {"grid": "paper", "refine": {}}, "measures": [{"measure": "cka"}]},
+        "subsets.refine adds sizes to the curves of accuracy, and no measure has such a curve: leave it out (cka and",
+    ),
+    "missing components": (
+        {"subsets": {"grid": "paper", "on_missing_components": "stop"}},
+        "subsets.on_missing_components: got 'stop'; allowed: error, censor.",
+    ),
     "grid": ({"subsets": {"grid": "papers"}}, "subsets.grid: got 'papers'; allowed: paper. Did you mean 'paper'?"),
     "fraction of zero": ({"subsets": {"fractions": [0.0]}}, "subsets.fractions: a fraction lies in (0, 1], got 0.0."),
     "fraction above one": ({"subsets": {"fractions": [1.1]}}, "subsets.fractions: a fraction lies in (0, 1], got 1.1."),
@@ -290,6 +446,40 @@ def test_each_rule_says_what_is_wrong(load, tmp_path, changes, message):
         load(**changes)
     assert message in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("measure", "name"),
+    [
+        ({}, "paper"),
+        ({"protocol": "as-released:main"}, "as-released:main"),
+        ({"solver": "ridge"}, "default"),
+        ({"solver": "ridge", "penalties": 0.5}, "relative:0.5"),
+        ({"solver": "ridge", "penalties": [1, 0.01]}, "relative:0.01,1"),
+        ({"solver": "ridge", "protocol": "absolute:3"}, "absolute:3"),
+        ({"solver": "logistic", "penalties": 1e-5}, "layer:1e-05"),
+        ({"solver": "logistic", "protocol": "standardised:0.1"}, "standardised:0.1"),
+        ({"learning_rates": 0.1}, "paper"),  # its own
+        ({"learning_rates": 0.2}, "paper+lr-0.2"),
+        ({"learning_rates": [0.1, 1]}, "paper+lr-0.1,1"),
+        ({"learning_rates": [0.1234567, 0.01]}, "paper+lr-0.1234567,0.01"),
+        ({"normalisation": "standardised", "precision": "bf16"}, "paper+standardised+bf16"),
+    ],
+)
+def test_what_differs_from_a_protocol_is_told_in_its_name(load, measure, name):
+    splits = {"val_fraction": 0.1}
+    study = load(measures=[{"measure": "accuracy", **measure}], datasets=[DATA | {"splits": splits}])
+    assert study.accuracies[0].settings().name == name
+
+
+def test_labels_of_methods_are_canonical(load):
+    study = load(subsets={"grid": "paper", "methods": ["pca:centred", "random_projection:as-released"]})
+    assert study.subsets.methods == ("pca", "random_projection_uniform")
+
+
+def test_refine_has_defaults(load):
+    refine = load(subsets={"grid": "paper", "refine": {}}).subsets.refine
+    assert (refine.delta, refine.to) == (None, 0.01)
 
 
 def test_every_fault_is_named_at_once(load):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from probe import InvalidProbe
+from probe._logistic_metric import metric_at
+from probe._softmax import CentredFeatures, SoftmaxProblem
 from probe.logistic import fit_logistic
 from probe.logistic_protocol import LOGISTIC_PROTOCOLS, LogisticProtocol, logistic_protocol
 from probe.statistics import statistics
@@ -276,6 +278,36 @@ def test_features_far_from_zero(rows):
         assert all(moved.converged)
         exact = fit(((a.astype(np.float64), y), (b, yt)))
         np.testing.assert_allclose(moved.weights[-1], exact.weights[-1], atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_classes", "k", "kind"), [(4, 5, "whole"), (40, 20, "class"), (3, 300, "mean")])
+def test_metrics_are_parts_of_the_hessian(n_classes, k, kind):
+    x, y = make_rows(500, k, n_classes)
+    x64 = torch.from_numpy(x.astype(np.float64))
+    features = CentredFeatures(torch.from_numpy(x), x64.mean(0), x64.std(0))
+    problem = SoftmaxProblem(features, torch.from_numpy(y), l2=0.1, dtype=torch.float64)
+    rng = np.random.default_rng(1)
+    point = torch.from_numpy(rng.normal(size=(n_classes, k + 1)) / 10)
+    p, vector = problem.probabilities(point), torch.from_numpy(rng.normal(size=(n_classes, k + 1)))
+    rows = torch.cat([(x64 - x64.mean(0)) / x64.std(0), torch.ones(500, 1).double()], 1)
+    ridge = torch.tensor([0.1] * k + [0.0]).double()
+    solved = metric_at(features, k, p, 0.1)(vector)
+    if kind == "whole":  # the derivative of the gradient, along what was solved for
+        step = 1e-4 * solved
+        change = [
+            problem.gradient(q, problem.at(problem.scores(q), q, problem.scores(q), q, 0.0).residuals)
+            for q in (point + step, point - step)
+        ]
+        vector = vector - torch.nn.functional.pad(vector[:, k:].mean(0).expand(n_classes, 1), (k, 0))
+        # A shift of all biases changes nothing: only the rest of the vector can be had.
+        np.testing.assert_allclose((change[0] - change[1]) / 2e-4, vector, atol=2e-2)
+    else:
+        weights = p * (1 - p)
+        weights = weights if kind == "class" else weights.mean(0).expand(n_classes, -1)
+        back = torch.stack(
+            [(rows.T @ (w * (rows @ v)) / 500) + ridge * v for w, v in zip(weights, solved, strict=True)]
+        )
+        np.testing.assert_allclose(back, vector, atol=2e-2)
 
 
 @settings(max_examples=25)

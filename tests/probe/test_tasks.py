@@ -5,59 +5,21 @@ import pytest
 import torch
 from conftest import make_problem
 from plain import gram_cka, plain_probe
+from small_store import NAMES, cka_task, probe_task, put
 
 from probe import (
-    CkaTask,
     Mismatch,
-    Names,
-    ProbeError,
-    ProbeSetting,
-    ProbeTask,
-    SubsetGroup,
+    StatisticsTask,
     Validation,
+    logistic_protocol,
     neuron_order,
+    ridge_protocol,
     run_task,
+    stored_statistics,
 )
-from probe._inputs import _Resident, held_out
-from store import Incomplete, RepresentationKey, open_store
+from store import Incomplete, open_store
 
-NAMES = Names(study="s", model="m", layer="l", dataset="d")
-WIDTH, CLASSES = 40, ("a", "b", "c")
-
-
-def put(store, split, x, y, *, classes=CLASSES, masked=(), seal=True, dtype="float32"):
-    """Write a representation of several chunks and return its id."""
-    key = RepresentationKey(
-        model="m",
-        dataset="d",
-        split=split,
-        layer="l",
-        weights="w",
-        architecture="timm:x",
-        arguments={},
-        pool="none",
-        transform="test-v1",
-        transform_seed=None,
-        mean=(0.5,),
-        std=(0.5,),
-        input_size=8,
-        dataset_fingerprint=f"{split}{classes}{masked}{x.shape}",
-        n_views=1,
-        dtype=dtype,
-    )
-    names = [f"{split}{i}" for i in range(len(x))]
-    writer = store.features.create(
-        key, width=x.shape[1], labels=y, sample_ids=names, classes=classes, rows_per_chunk=64
-    )
-    for view, chunk in writer.missing():
-        start, stop = writer.span(chunk)
-        block = x[start:stop].copy()
-        inside = [r for r in masked if start <= r < stop]
-        block[[r - start for r in inside]] = np.nan
-        writer.write_chunk(view, chunk, block, masked=inside)
-    if seal:
-        writer.seal()
-    return key.id
+WIDTH = 40
 
 
 @pytest.fixture
@@ -72,14 +34,8 @@ def data():
 
 
 def task(store, train_id, test_id, protocol, *, validation=None, seeds=(1, 2), sizes=(2, 10, WIDTH)):
-    return ProbeTask(
-        store_url=store.url,
-        names=NAMES,
-        setting=ProbeSetting(train_id=train_id, test_id=test_id, protocol=protocol, validation=validation),
-        groups=tuple(SubsetGroup(method="random", seed=s, sizes=tuple(sizes)) for s in seeds),
-        predicted_s=1.0,
-        predicted_bytes=1,
-    )
+    groups = [("random", s, sizes) for s in seeds]
+    return probe_task(store, train_id, test_id, protocol, groups, validation=validation)
 
 
 def test_a_probe_task_writes_what_plain_loops_find(store, data, short_protocol):
@@ -153,13 +109,6 @@ def test_masked_rows_are_neither_trained_on_nor_scored(store, data, short_protoc
     assert a[0][2] == 128
 
 
-def test_a_held_out_fraction_is_the_authors_random_split():
-    rows, held = held_out(np.arange(50), Validation(fraction=0.1, seed=0))
-    split = torch.utils.data.random_split(range(50), [45, 5], generator=torch.Generator().manual_seed(0))
-    assert rows.tolist() == list(split[0].indices)
-    assert held.tolist() == list(split[1].indices)
-
-
 def test_validation_rows_choose_the_epoch(store, data, short_protocol):
     (x, y), (xt, yt) = data
     ids = put(store, "train", x, y), put(store, "test", xt, yt)
@@ -176,16 +125,8 @@ def test_validation_rows_choose_the_epoch(store, data, short_protocol):
 def test_a_cka_task_writes_what_the_gram_formula_gives(store, data):
     _, (xt, yt) = data
     every = tuple(range(1, WIDTH + 1))
-    cka = CkaTask(
-        store_url=store.url,
-        names=NAMES,
-        test_id=put(store, "test", xt, yt, masked=(3,)),
-        method="random",
-        part_whole=((1, every), (2, (5,))),
-        pairs=((1, 2, (7, 30)),),
-        predicted_s=1.0,
-        predicted_bytes=1,
-    )
+    test_id = put(store, "test", xt, yt, masked=(3,))
+    cka = cka_task(store, test_id, "random", part_whole=((1, every), (2, (5,))), pairs=((1, 2, (7, 30)),))
     run_task(cka)
     x = np.delete(xt, 3, axis=0).astype(np.float64)
     rows = store.results.table("cka").to_pylist()
@@ -212,7 +153,9 @@ def test_a_cka_task_writes_what_the_gram_formula_gives(store, data):
 def test_representations_that_do_not_belong_together_are_refused(store, data, short_protocol, change, message):
     (x, y), (xt, yt) = data
     labels = np.zeros_like(yt) if "y" in change else yt
-    test_id = put(store, "test", xt[:, : change.get("width", WIDTH)], labels, classes=change.get("classes", CLASSES))
+    test_id = put(
+        store, "test", xt[:, : change.get("width", WIDTH)], labels, classes=change.get("classes", ("a", "b", "c"))
+    )
     with pytest.raises(Mismatch, match=message):
         run_task(task(store, put(store, "train", x, y), test_id, short_protocol))
     assert store.results.table("probes").num_rows == 0
@@ -224,16 +167,53 @@ def test_an_incomplete_representation_is_not_probed(store, data, short_protocol)
         run_task(task(store, put(store, "train", x, y, seal=False), put(store, "test", xt, yt), short_protocol))
 
 
-def test_no_rows_to_validate_on_is_refused():
-    with pytest.raises(ProbeError, match="leaves none"):
-        held_out(np.arange(3), Validation(fraction=0.9))
+@pytest.fixture
+def counted(monkeypatch):
+    """Count how often statistics are computed."""
+    calls = []
+    plain = stored_statistics.statistics
+
+    def counting(*args, **kwargs):
+        calls.append(1)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(stored_statistics, "statistics", counting)
+    return calls
 
 
-def test_features_are_permuted_in_place():
-    x = np.arange(3000 * 7, dtype=np.float32).reshape(3000, 7)
-    first, second = np.random.default_rng(0).permutation(7), np.random.default_rng(1).permutation(7)
-    resident = _Resident(x[:, first].copy(), first)
-    held = resident.x
-    resident.reorder(second)
-    assert resident.x is held
-    assert np.array_equal(held, x[:, second])
+@pytest.mark.parametrize("validation", [None, Validation(fraction=0.25, seed=3)])
+def test_statistics_are_counted_once_and_read_by_later_tasks(store, data, counted, validation):
+    (x, y), (xt, yt) = data
+    train_id, test_id = put(store, "train", x, y, masked=(7,)), put(store, "test", xt, yt)
+    first = StatisticsTask(
+        store_url=store.url,
+        names=NAMES,
+        representation_id=train_id,
+        validation=validation,
+        predicted_s=1.0,
+        predicted_bytes=1,
+    )
+    report = run_task(first)
+    assert (report.batch_id, report.n_jobs, len(counted)) == (first.batch_id, 0, 1)
+    assert store.statistics.rows(train_id) == [first.rows]
+    groups = [("pca", 1, (3,)), ("ranked:by-weight", 1, (3,)), ("random_projection:centred", 1, (3,))]
+    for protocol in (ridge_protocol("default"), logistic_protocol("default")):
+        run_task(probe_task(store, train_id, test_id, protocol, groups, validation=validation))
+    biased = cka_task(store, test_id, "pca", part_whole=((1, (3,)),), train_id=train_id, validation=validation)
+    run_task(first)
+    assert len(counted) == 1
+    run_task(biased)
+    assert len(counted) == 2  # CKA's own, of the test rows
+    run_task(biased)
+    assert len(counted) == 2
+    assert store.statistics.rows(test_id) == ["all"]
+
+
+def test_what_a_task_needs_is_counted_where_no_other_task_did(store, data, counted, short_protocol):
+    (x, y), (xt, yt) = data
+    ids = put(store, "train", x, y), put(store, "test", xt, yt)
+    run_task(probe_task(store, *ids, short_protocol, [("random", 1, (3,)), ("first", 1, (3,))]))
+    assert counted == []
+    run_task(probe_task(store, *ids, short_protocol, [("random", 1, (3,)), ("ranked", 1, (3,))]))
+    run_task(probe_task(store, *ids, ridge_protocol("default"), [("random", 1, (3,))]))
+    assert len(counted) == 1
