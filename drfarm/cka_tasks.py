@@ -105,7 +105,7 @@ def _planned(
                 *(((train_id, target.training_rows),) if train_id is not None else ()),
             ),
             predicted_s=seconds,
-            predicted_bytes=BARE_BYTES + cka_bytes(target.width, method),
+            predicted_bytes=BARE_BYTES + cka_bytes(target.n_test, target.width, method, estimator),
         )
 
     shared_s = cka_shared_s(target.n_test, target.width, estimator)

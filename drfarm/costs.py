@@ -107,6 +107,7 @@ def cka_curve_s(width: int, method: Method, estimator: Estimator, n_sizes: int, 
     return project + square * curves + n_sizes * 4e-6
 
 
-def cka_bytes(width: int, method: Method) -> int:
-    """Return the memory of CKA of a representation, in bytes."""
-    return (10 if method.projects else 7) * 8 * width**2
+def cka_bytes(n_rows: int, width: int, method: Method, estimator: Estimator) -> int:
+    """Return the memory of CKA of a representation, in bytes; the debiased estimator looks at the rows themselves."""
+    rows = {"biased": 0, "debiased": n_rows, "minibatch": min(n_rows, 1000)}[estimator]
+    return (10 if method.projects else 7) * 8 * width**2 + 12 * rows * width

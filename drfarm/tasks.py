@@ -108,7 +108,7 @@ def _probe_tasks(
     for block, seconds in plan_blocks(groups, cost):
         methods = [parse_method(g.method) for g in block]
         projects = any(m.projects for m in methods)
-        item_bytes = 4 if projects else target.item_bytes
+        item_bytes = 4 if projects or setting.solver == "logistic" else target.item_bytes
         features = max(target.n_train, 1) * target.width * item_bytes if setting.solver != "ridge" else 0
         learns = setting.solver != "sgd" or any(m.needs_statistics for m in methods)
         yield ProbeTask(

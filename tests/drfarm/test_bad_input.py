@@ -147,7 +147,7 @@ STUDIES = {
     ),
     "unknown method": Bad(
         study={"subsets": {**SUBSETS, "methods": ["randon"]}},
-        words=("subsets.methods.0: got 'randon'; allowed: random,", "Did you mean 'random'?"),
+        words=("subsets.methods.0: there is no method 'randon'.", "Did you mean 'random'?", "Known: first, pca,"),
     ),
     "a fraction of zero": Bad(
         study={"subsets": {"fractions": [0, 1.0]}}, words=("subsets.fractions: a fraction lies in (0, 1], got 0",)
@@ -478,6 +478,14 @@ PLACES = {
 }
 
 
+def authors_row(folder: Path) -> Path:
+    file = folder / "results.csv"
+    file.write_text(
+        "model,layer,dataset,solver,method,seed,n_neurons,width,accuracy\nm,penultimate,c,sgd,random,1,5,10,0.7\n"
+    )
+    return file
+
+
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir() or os.access("/sys/drfarm", os.F_OK), reason="needs a Linux /sys")
 @pytest.mark.parametrize(("place", "words"), PLACES.values(), ids=PLACES.keys())
 def test_a_place_that_can_hold_no_store(place, words, pets, study_in, drfarm):
@@ -665,13 +673,17 @@ def test_a_wrong_command_line(words, expected, drfarm):
     check_words(done.err, expected)
 
 
-# Results of others
-
-
-def authors_row(folder: Path, text: str = "m,penultimate,c,sgd,random,1,5,10,0.7") -> Path:
-    file = folder / "results.csv"
-    file.write_text(f"model,layer,dataset,solver,method,seed,n_neurons,width,accuracy\n{text}\n")
-    return file
+@pytest.mark.parametrize("command", ["run", "probe"])
+def test_probes_on_a_gpu_that_is_not_there(command, pets, study_in, drfarm):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    done = drfarm(command, study_in(pets), "--probe-device", "cuda")
+    assert done.code == 2
+    check_words(done.err, ("--probe-device cuda: torch sees no CUDA device here", "Leave the option out"))
+    check_nothing_was_started(pets)
+    done = drfarm(command, study_in(pets), "--probe-device", "gpu")
+    assert done.code == 2
+    check_words(done.err, ("--probe-device", "'gpu'", "'cpu', 'cuda'"))
 
 
 # The whole way through processes of its own: what a shell sees

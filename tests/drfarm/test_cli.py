@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 import drfarm as face
@@ -456,3 +457,13 @@ def test_a_reader_that_stops_early_is_no_error(finished):
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "drfarm", "--version"], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, f"drfarm {face.__version__}\n")
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_probes_can_be_fitted_on_a_gpu(pets, study_in, drfarm):
+    measures = [{"measure": "accuracy"}, *({"measure": "accuracy", "solver": s} for s in ("ridge", "logistic"))]
+    done = drfarm("run", study_in(pets, measures=measures), "--probe-device", "cuda", "--workers", 1)
+    assert done.code == 0, done.text
+    assert "18 results were measured" in done.err

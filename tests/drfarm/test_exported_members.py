@@ -7,14 +7,16 @@ import drfarm
 
 
 def test_all_is_sorted_and_complete():
+    tree = ast.parse(Path(drfarm.__file__).read_text())
     imported = {
-        alias.asname or alias.name
-        for node in ast.parse(Path(drfarm.__file__).read_text()).body
-        if isinstance(node, ast.ImportFrom)
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module != "typing"
         for alias in node.names
     }
     assert drfarm.__all__ == sorted(drfarm.__all__)
-    assert set(drfarm.__all__) == imported
+    assert set(drfarm.__all__) == set(imported)
+    assert imported == {"__version__": ("drfarm._version", "__version__"), **drfarm._HOMES}
 
 
 def test_every_public_name_is_documented():

@@ -46,6 +46,25 @@ def test_a_long_stage_says_how_long_it_will_take(capsys, monkeypatch):
     ]
 
 
+def test_what_makes_no_result_is_no_news_and_a_stage_may_grow(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with TerminalReporter().stage("probe", 10, "results") as meter:
+        clock[0] = 20.0
+        meter.advance(0)  # statistics: nothing can be said of the time left
+        clock[0] = 30.0
+        meter.advance(10)
+        meter.extend(5)
+        clock[0] = 45.0
+        meter.advance(2)
+        clock[0] = 60.0
+        meter.advance(3)
+    assert capsys.readouterr().err.splitlines() == [
+        "probe: 12 of 15 results, 0.3/s, about 11.2 s left",
+        "probe: 15 of 15 results in 1 min 0 s (0.2 results/s)",
+    ]
+
+
 def test_a_stage_that_breaks_off_says_no_rate(capsys):
     def break_off():
         with TerminalReporter().stage("probe", 10, "results") as meter:
