@@ -101,7 +101,7 @@ def _planned(
             part_whole=tuple((c.seed, c.sizes) for c in part if c.kind == "part_whole"),
             pairs=tuple((c.seed, c.seed_b, c.sizes) for c in part if c.seed_b is not None),
             statistics=(
-                *(((target.test_id, "all"),) if estimator != "minibatch" else ()),
+                *(((target.test_id, "all"),) if estimator == "biased" else ()),
                 *(((train_id, target.training_rows),) if train_id is not None else ()),
             ),
             predicted_s=seconds,

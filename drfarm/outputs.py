@@ -41,11 +41,11 @@ def study_results(plan: StudyPlan) -> StudyResults:
     probes = _named(
         probes,
         {
-            _Row(*_names(t), test_id=s.test_id, train_id=s.train_id, protocol=s.label)
+            _Row(*_names(t), test_id=s.test_id, train_id=s.train_id, solver=s.solver, protocol=s.label)
             for t in plan.targets
             for s in t.settings
         },
-        by=["test_id", "train_id", "protocol"],
+        by=["test_id", "train_id", "solver", "protocol"],
     )
     cka = _named(cka, {_Row(*_names(t), test_id=t.test_id) for t in plan.targets}, by=["test_id"])
     if not probes.num_rows and not cka.num_rows:
@@ -134,6 +134,7 @@ class _Row(NamedTuple):
     dataset: str
     test_id: str
     train_id: str | None = None
+    solver: str | None = None
     protocol: str | None = None
 
 

@@ -80,7 +80,11 @@ class AccuracyMeasure(Part):
             raise ValueError("protocol and penalties exclude each other: a protocol names its penalties")
         if self.solver != "sgd" and (self.normalisation != "none" or self.precision != "float32"):
             raise ValueError(f"normalisation and precision are options of solver sgd, got solver {self.solver}")
-        self.settings()
+        if self.n_candidates > 1 and self.control is not None:
+            raise ValueError(
+                f"a control has no rows to choose on, and {self.solver} has {self.n_candidates} values to choose from "
+                "here: give one"
+            )
         return self
 
     def settings(self) -> Protocol:

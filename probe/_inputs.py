@@ -149,6 +149,11 @@ class Inputs:
             return lambda: self._blocks(self.train, coordinates, self.train_rows, self.labels)
         return lambda: self._blocks(self._test, coordinates, None, self._test.labels)
 
+    @property
+    def selection_rows(self) -> NDArray[np.int64] | None:
+        """Held-out training rows to choose on; none for a control: other rows tell nothing of permuted labels."""
+        return None if self._setting.control is not None else self.val_rows
+
     def validation_blocks(self, coordinates: Coordinates) -> Blocks | None:
         """Return a reader of the validation rows as tensors, if there are any."""
         arrays = self.validation_arrays(coordinates)
@@ -156,7 +161,9 @@ class Inputs:
 
     def validation_arrays(self, coordinates: Coordinates) -> ArrayBlocks | None:
         """Return a reader of the validation rows, if there are any."""
-        val, val_rows = self._val, self.val_rows
+        val, val_rows = self._val, self.selection_rows
+        if self._setting.control is not None:
+            return None
         if val is not None:
             return lambda: self._blocks(val, coordinates, None, val.labels)
         if val_rows is None:

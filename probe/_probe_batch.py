@@ -108,7 +108,7 @@ def _sgd(fit: _Fit) -> list[_Outcome]:
 
     protocol, inputs = fit.task.setting.protocol, fit.inputs
     assert isinstance(protocol, SgdProtocol)
-    has_rows = inputs.val_rows is not None
+    chosen_on = inputs.selection_rows
     fitted = fit_nested(
         (inputs.views(fit.coordinates), torch.from_numpy(inputs.labels)),
         inputs.test_blocks(fit.coordinates),
@@ -118,8 +118,8 @@ def _sgd(fit: _Fit) -> list[_Outcome]:
         seed=fit.seed,
         n_views=inputs.n_views,
         train_rows=torch.from_numpy(inputs.train_rows),
-        validation=None if has_rows else inputs.validation_blocks(fit.coordinates),
-        validation_rows=torch.from_numpy(inputs.val_rows) if inputs.val_rows is not None else None,
+        validation=None if chosen_on is not None else inputs.validation_blocks(fit.coordinates),
+        validation_rows=None if chosen_on is None else torch.from_numpy(chosen_on),
         device=fit.device,
     )
     return [

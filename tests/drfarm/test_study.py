@@ -318,6 +318,10 @@ RULES = {
         {"measures": [{"measure": "accuracy", "average": "classes"}]},
         "measures.0.average: got 'classes'; allowed: sample, class. Did you mean 'class'?",
     ),
+    "a control that would choose": (
+        {"measures": [{"measure": "accuracy", "learning_rates": [0.1, 0.01], "control": "random-labels"}]},
+        "measures.0: a control has no rows to choose on, and sgd has 2 values to choose from here: give one.",
+    ),
     "control": (
         {"measures": [{"measure": "accuracy", "control": "random"}]},
         "measures.0.control: got 'random'; allowed: random-labels.",
