@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import drfarm as face
 from drfarm import InvalidRequest, RunOptions, open_store, redundancy
 from store import NotFound, UnsupportedFormat
+from store import open_store as open_plain_store
 
 
 class Listener:
@@ -185,3 +187,18 @@ def test_places_that_hold_no_store(tmp_path):
         open_store(tmp_path)
     with pytest.raises(InvalidRequest, match="the store's address is empty"):
         open_store("")
+
+
+def test_a_study_shows_the_rows_of_its_own_solver(finished, tmp_path):
+    """Solvers have protocols of the same name; another study in the store may have used them."""
+    from drfarm.outputs import study_results
+
+    store = shutil.copytree(finished.store, tmp_path / "store")
+    results = open_plain_store(store).results
+    rows = results.table("probes").to_pylist()
+    results.write(
+        "probes", "other", [r | {"solver": "ridge", "job_id": f"r{i}", "batch_id": "other"} for i, r in enumerate(rows)]
+    )
+    plan = face.plan(face.load_study(finished.file), store_url=str(store))
+    assert set(study_results(plan).probes["solver"].to_pylist()) == {"sgd"}
+    assert study_results(plan).probes.num_rows == len(rows)
