@@ -47,31 +47,20 @@ class Update:
         self._parameters, self._gradient = parameters, parameters.grad
         self._kept = mask if scale is None else mask * scale
         self._decay = protocol.weight_decay if scale is None else self._kept * protocol.weight_decay
-        self._momentum = protocol.momentum
-        self._optimiser = self._rate = None
+        self._momentum, self._decay_rate = protocol.momentum, protocol.weight_decay
+        self._rate = 0.0
         # The kernel adds the decay itself, but for one number only.
         self._decays = not fused or scale is not None
         if self._decays:
             self._spare = torch.empty_like(parameters)
-        if fused:
-            self._optimiser = torch.optim.SGD(
-                [parameters],
-                lr=0.0,
-                momentum=protocol.momentum,
-                weight_decay=0.0 if self._decays else protocol.weight_decay,
-                fused=True,
-            )
-        else:
-            self._rate = torch.zeros((), device=parameters.device)
-            self._velocity = torch.zeros_like(parameters)
+        self._velocity = torch.zeros_like(parameters)
+        self._rate_tensor = None if fused else torch.zeros((), device=parameters.device)
 
     def set_rate(self, rate: float) -> None:
         """Set r, the step size of probes with s = 1."""
-        if self._optimiser is not None:
-            self._optimiser.param_groups[0]["lr"] = rate
-        else:
-            assert self._rate is not None
-            self._rate.fill_(rate)
+        self._rate = rate
+        if self._rate_tensor is not None:
+            self._rate_tensor.fill_(rate)
 
     def step(self) -> None:
         """Take one step."""
@@ -82,10 +71,22 @@ class Update:
         if self._decays:
             torch.mul(self._parameters, self._decay, out=self._spare)
             self._gradient.add_(self._spare)
-        if self._optimiser is not None:
-            self._optimiser.step()
+        if self._rate_tensor is None:
+            # The kernel of torch.optim.SGD(fused=True), called without the class: making that imports torch's compiler,
+            # three seconds in every worker.
+            torch.ops.aten._fused_sgd_(
+                [self._parameters],
+                [self._gradient],
+                [self._velocity],
+                weight_decay=0.0 if self._decays else self._decay_rate,
+                momentum=self._momentum,
+                lr=self._rate,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,
+            )
             return
-        assert self._rate is not None
         self._velocity.mul_(self._momentum).add_(self._gradient)
-        torch.mul(self._velocity, self._rate, out=self._spare)
+        torch.mul(self._velocity, self._rate_tensor, out=self._spare)
         self._parameters.sub_(self._spare)

@@ -9,8 +9,9 @@ from bench_store import write
 from rows import Row, seconds
 
 from drfarm.farm import FarmOptions, run_tasks
-from drfarm.planning import Target, plan_tasks
 from drfarm.study import study_from_dict
+from drfarm.targets import Target
+from drfarm.tasks import plan_tasks
 from probe import SGD_PROTOCOLS, Names, ProbeSetting
 from store import open_store
 
@@ -41,6 +42,7 @@ def _target(name, width, n_train, train_id, test_id):
         n_test=1000,
         train_id=train_id,
         test_id=test_id,
+        validation=None,
         settings=(setting,),
         item_bytes=4,
     )
