@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from probe import Estimator, LogisticProtocol, Method, Protocol, RidgeProtocol, SgdProtocol, parse_method
+from probe import Estimator, LogisticProtocol, Method, Protocol, RidgeProtocol, SgdProtocol, parse_method, ridge_bytes
 
 BARE_BYTES = 512 * 2**20
 """Memory of a worker beside what it computes with: interpreter and libraries (440 MiB measured)."""
@@ -76,8 +76,7 @@ class ProbeCost:
                 # Weights, gradient, momentum, mask and the best epoch's copy, float32, with a panel's zeros.
                 return int(1.2 * 5 * 4 * n_weights * max(1, len(self.protocol.learning_rates)))
             case RidgeProtocol():
-                # Statistics, their permuted copy and the factor, float64; a block of test rows.
-                return 4 * 8 * self.width**2 + 8 * 2048 * self.width
+                return ridge_bytes(max(sizes), self.n_classes)
             case LogisticProtocol():
                 # Features in float64, a factor, and ten pairs of L-BFGS of the largest size.
                 return 8 * self.n_train * max(sizes) + 8 * max(sizes) ** 2 + 24 * 8 * max(sizes) * self.n_classes

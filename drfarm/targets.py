@@ -40,8 +40,3 @@ class Target:
     def training_rows(self) -> str:
         """Name of the rows that are fitted on."""
         return "all" if self.validation is None else self.validation.training_rows
-
-    @property
-    def feature_bytes(self) -> int:
-        """Memory of the features that a worker holds, in bytes."""
-        return max(self.n_train, 1) * self.width * self.item_bytes

@@ -4,6 +4,7 @@ from probe.coordinates import Coordinates, coordinates
 from probe.errors import InvalidProbe, Mismatch, ProbeError
 from probe.logistic_protocol import LOGISTIC_PROTOCOLS, LogisticProtocol, logistic_protocol
 from probe.protocols import SGD_PROTOCOLS, SgdProtocol, sgd_protocol
+from probe.ridge import ridge_bytes
 from probe.ridge_protocol import RIDGE_PROTOCOLS, RidgeProtocol, ridge_protocol
 from probe.spec import (
     CkaKind,
@@ -61,6 +62,7 @@ __all__ = [
     "merge",
     "neuron_order",
     "parse_method",
+    "ridge_bytes",
     "ridge_protocol",
     "run_task",
     "sgd_protocol",

@@ -162,9 +162,7 @@ class Inputs:
     def validation_arrays(self, coordinates: Coordinates) -> ArrayBlocks | None:
         """Return a reader of the validation rows, if there are any."""
         val, val_rows = self._val, self.selection_rows
-        if self._setting.control is not None:
-            return None
-        if val is not None:
+        if val is not None and self._setting.control is None:
             return lambda: self._blocks(val, coordinates, None, val.labels)
         if val_rows is None:
             return None

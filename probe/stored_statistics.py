@@ -62,11 +62,6 @@ def statistics_of(
     return found
 
 
-def statistics_present(store: Store, rep_id: str, rows: str = ALL_ROWS) -> bool:
-    """Say whether the store has statistics of these rows."""
-    return store.statistics.exists(rep_id, rows)
-
-
 def _counted(features: Features, rows: str, chosen: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
     """Return which rows count, shape (n_samples,); None where the caller does not say."""
     if chosen is None:

@@ -7,7 +7,7 @@ import pytest
 
 from probe import InvalidProbe, stored_statistics
 from probe.statistics import block_statistics
-from probe.stored_statistics import statistics_of, statistics_present
+from probe.stored_statistics import statistics_of
 from store import Corrupt, open_store, verify
 from store.testing import make_key
 
@@ -61,9 +61,9 @@ def computed(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_computed_once_and_read_bit_for_bit(store, computed, d, dtype):
     features, x = write(store, d=d, dtype=dtype)
-    assert not statistics_present(store, features.id)
+    assert not store.statistics.exists(features.id, "all")
     first = statistics_of(store, features)
-    assert statistics_present(store, features.id)
+    assert store.statistics.exists(features.id, "all")
     assert_same(first, block_statistics(x, features.labels, 3), rtol=1e-10)
     assert_same(statistics_of(store, features), first)
     assert len(computed) == 1
@@ -109,7 +109,7 @@ def test_a_representation_made_anew_with_other_rows_masked(store, computed):
     kept = store.statistics.get(features.id, "all")
     store.features.forget(features.id)
     features, x = write(store, masked=[3])
-    assert not statistics_present(store, features.id)
+    assert not store.statistics.exists(features.id, "all")
     store.statistics.put(features.id, "all", kept)  # a worker that was late
     found = statistics_of(store, features)
     keep = np.setdiff1d(np.arange(50), [3])
@@ -168,4 +168,4 @@ def test_values_that_are_not_finite_leave_nothing_behind(store):
     features = writer.seal()
     with pytest.raises(InvalidProbe, match="in 2 of 30 rows, the first of them row 4"):
         statistics_of(store, features)
-    assert not statistics_present(store, features.id)
+    assert not store.statistics.exists(features.id, "all")
