@@ -54,8 +54,7 @@ def _overhead(n, width, n_probes, n_workers):
         store = open_store(Path(folder), create=True)
         train_id = write(store, np.maximum(rng.standard_normal((n, width), dtype=np.float32), 0), "lz4", 0)
         test_id = write(store, np.maximum(rng.standard_normal((1000, width), dtype=np.float32), 0), "lz4", 1)
-        # 20 equal tasks on 2 workers: an odd number would leave one of them without work for the last.
-        fractions = [i / 25 for i in range(1, 26)]
+        fractions = [i / 20 for i in range(1, 21)]
         study = _study(fractions, n_probes // len(fractions))
         tasks, counts = plan_tasks(study, store.url, (_target("m", width, n, train_id, test_id),), store, [])
         began = time.perf_counter()

@@ -29,7 +29,7 @@ RIDGE = {
         (bench_probes.bench, {"width": 64, "n": 1024, "n_seeds": 1, "classes": (3, 100), "loop_steps": 1}, 8),
         (bench_cka.bench, {"n": 200, "width": 64, "n_seeds": 2}, 3),
         (bench_store.bench, {"n": 300, "width": 32}, 4),
-        (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 50, "n_planned": 1000}, 2),
+        (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40, "n_planned": 1000}, 2),
         (bench_redundancy.bench, {"n_cells": 20}, 2),
         (
             bench_ridge.bench,
