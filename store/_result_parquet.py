@@ -6,14 +6,17 @@ format's page checksums cover neither. So the file's metadata has one more key, 
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import xxhash
 
 from store.errors import Corrupt, UnsupportedFormat
 from store.schema import RESULTS_FORMAT
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 _KEY = b"drfarm.results"
 _ZEROS = b"0" * 32
@@ -59,8 +62,10 @@ def held(data: bytes, name: str) -> bytes:
     return data
 
 
-def dataset(files: Sequence[bytes], schema: pa.Schema) -> pads.Dataset:
+def dataset(files: Sequence[bytes], schema: pa.Schema) -> "pads.Dataset":
     """Return files that are held in memory as one lazy dataset: columns are decoded when they are asked for."""
+    import pyarrow.dataset as pads  # it imports pandas: a second that no worker needs
+
     form = pads.ParquetFileFormat()
     return pads.FileSystemDataset([form.make_fragment(pa.py_buffer(f)) for f in files], schema, form)
 

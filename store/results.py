@@ -10,11 +10,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from store import _result_parquet, records
@@ -23,6 +22,9 @@ from store.errors import Corrupt, InvalidRequest, NotFound, StorageFailure, Stor
 from store.ids import JSON, check_name, content_id
 from store.objects import ObjectInfo, ObstoreObjects
 from store.schema import KINDS, RESULTS_FORMAT, SCHEMAS, Kind
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 _ATTEMPTS = 50
 """Looks at the listing before a reader gives up; each one that fails means that a compaction has ended meanwhile."""
@@ -94,7 +96,7 @@ class ResultStore:
         table = self.dataset(kind).to_table(columns=list(dict.fromkeys([*names, "job_id", "batch_id"])))
         return _each_job_once(table).select(names)
 
-    def dataset(self, kind: Kind) -> pads.Dataset:
+    def dataset(self, kind: Kind) -> "pads.Dataset":
         """Return the results of this moment as one lazy Arrow dataset, every batch once.
 
         The files are held in memory, compressed as they are, and held against their checksums: what is compacted or
@@ -271,7 +273,9 @@ class ResultStore:
         orphans = [k for k in infos if _is_merged(k) and k.endswith(".parquet") and _manifest_of(k) not in infos]
         self._objects.delete([k for k in orphans if infos[k].modified < before])
 
-    def _dataset(self, kind: Kind, snapshot: Sequence[tuple[Source, bytes]]) -> pads.Dataset:
+    def _dataset(self, kind: Kind, snapshot: Sequence[tuple[Source, bytes]]) -> "pads.Dataset":
+        import pyarrow.dataset as pads
+
         schema = SCHEMAS[kind]
         parts = []
         for source, data in snapshot:
