@@ -1,5 +1,6 @@
 """Where everything is kept: features, their ledger, and results. Imports none of our other packages."""
 
+from store._catalogue import RepresentationInfo
 from store._feature_reader import Features
 from store._feature_writer import FeatureWriter
 from store.errors import (
@@ -15,7 +16,8 @@ from store.errors import (
     UnknownName,
     UnsupportedFormat,
 )
-from store.features import FeatureStore, RepresentationInfo
+from store.fallbacks import Fallback
+from store.features import FeatureStore
 from store.ids import JSON, canonical_json, check_name, content_id
 from store.keys import RepresentationKey
 from store.results import ResultStore
@@ -28,6 +30,7 @@ __all__ = [
     "Conflict",
     "Corrupt",
     "DrfarmError",
+    "Fallback",
     "FeatureStore",
     "FeatureWriter",
     "Features",

@@ -28,8 +28,12 @@ def group_objects(
     labels: NDArray[np.int64],
     sample_ids: Sequence[str],
     classes: Sequence[str],
+    neurons: NDArray[np.int64] | None = None,
 ) -> dict[str, bytes]:
-    """Return every object of the group but the chunks of ``activations``: full name -> bytes."""
+    """Return every object of the group but the chunks of ``activations``: full name -> bytes.
+
+    Where only some neurons of a layer are kept, the coordinate ``neuron`` holds their indices in it.
+    """
     import zarr
     from zarr.storage import ObjectStore
 
@@ -59,6 +63,11 @@ def group_objects(
         "sample_id", shape=(grid.n_samples,), chunks=one_chunk, dtype=names.dtype, dimension_names=("sample",)
     )
     id_array[:] = names
+    if neurons is not None:
+        kept = group.create_array(
+            "neuron", shape=neurons.shape, chunks=neurons.shape, dtype="int64", dimension_names=("neuron",)
+        )
+        kept[:] = neurons
     objects: dict[str, bytes] = {}
     for page in obstore.list(memory):
         for info in page:

@@ -32,6 +32,7 @@ class Features:
         grid: Grid,
         codec: Codec,
         *,
+        layer_width: int,
         classes: tuple[str, ...],
         digests: Mapping[str, str],
         entries: Mapping[tuple[int, int], ChunkEntry],
@@ -42,13 +43,16 @@ class Features:
         self._entries = entries
         self.key = key
         self.grid = grid
+        self.layer_width = layer_width
+        """Neurons of the whole layer: more than ``width`` where only some are kept."""
         self.classes = classes
 
     def __repr__(self) -> str:
         k = self.key
+        width = f"{self.width}" if k.neurons is None else f"{self.width:,} of {self.layer_width:,}"
         return (
             f"<Features {k.model} / {k.layer} on {k.dataset} {k.split}: {self.n_views} view(s) x "
-            f"{self.n_samples} samples x {self.width} neurons, {k.dtype}, id {self.id[:12]}>"
+            f"{self.n_samples} samples x {width} neurons, {k.dtype}, id {self.id[:12]}>"
         )
 
     @property
@@ -58,7 +62,7 @@ class Features:
 
     @property
     def width(self) -> int:
-        """Neurons."""
+        """Neurons that are stored."""
         return self.grid.width
 
     @property
@@ -92,6 +96,13 @@ class Features:
         return np.asarray(self._small("labels"), dtype=np.int64)
 
     @cached_property
+    def neurons(self) -> NDArray[np.int64] | None:
+        """Index in the layer of each neuron that is stored, shape (width,), int64, ascending; None where all are."""
+        if self.key.neurons is None:
+            return None
+        return np.asarray(self._small("neuron"), dtype=np.int64)
+
+    @cached_property
     def sample_ids(self) -> list[str]:
         """Which sample each row is."""
         return [str(s) for s in self._small("sample_id")]
@@ -114,8 +125,8 @@ class Features:
         view
             Which pass, from 0.
         neurons
-            Order (or subset) of neurons to keep, shape (k,); chosen chunk by chunk, so that no second copy of the
-            representation is made.
+            Order (or subset) of what is stored to keep, as columns from 0 to width - 1, shape (k,); chosen chunk by
+            chunk, so that no second copy of the representation is made.
         dtype
             Result's dtype; the stored one where it is None.
 
@@ -191,6 +202,7 @@ class Features:
     def xarray(self) -> Any:
         """Return an xarray data set, lazily: ``activations`` (view, sample, neuron), ``labels`` and ``sample_id``.
 
+        Where only some neurons of the layer are kept, the coordinate ``neuron`` holds their indices in it.
         Blocks are held against their checksums when they are read. Any Zarr reader opens the group at ``key.path`` too,
         but looks at no ledger.
         """
@@ -198,12 +210,15 @@ class Features:
         import xarray as xr
 
         views = da.stack([self.dask(v) for v in range(self.n_views)])
+        coords: dict[str, Any] = {
+            "labels": ("sample", self.labels),
+            "sample_id": ("sample", np.array(self.sample_ids, dtype=object)),
+        }
+        if self.neurons is not None:
+            coords["neuron"] = ("neuron", self.neurons)
         return xr.Dataset(
             {"activations": (("view", "sample", "neuron"), views)},
-            coords={
-                "labels": ("sample", self.labels),
-                "sample_id": ("sample", np.array(self.sample_ids, dtype=object)),
-            },
+            coords=coords,
             attrs={**self.key.to_dict(), "id": self.id, "classes": list(self.classes)},
         )
 
@@ -212,7 +227,7 @@ class Features:
         return f"{self.key.path}/activations/{self.grid.object_name(view, chunk)}"
 
     def check_small(self) -> None:
-        """Hold the metadata, labels and sample ids against the ledger; `Corrupt` names the object."""
+        """Hold the metadata, labels, sample ids and kept neurons against the ledger; `Corrupt` names the object."""
         for name in self._digests:
             self._small_object(name)
 

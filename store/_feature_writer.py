@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from store import ledger
 from store.codecs import Codec, checksum
 from store.errors import Corrupt, Incomplete, InvalidRequest, NotFound, Overflow
+from store.fallbacks import refuse_fallen
 from store.grid import Grid
 from store.keys import RepresentationKey
 from store.ledger import ChunkEntry
@@ -105,7 +106,7 @@ class FeatureWriter:
         InvalidRequest
             If there is no such chunk, or the shape or the masked rows are not of it.
         Overflow
-            If a finite value is beyond the stored dtype.
+            If a finite value is beyond the stored dtype, or was elsewhere, so that another representation stands in.
         """
         if (view, chunk) not in self.grid:
             raise InvalidRequest(
@@ -124,6 +125,7 @@ class FeatureWriter:
         if len(masked):
             values = values.copy()
             values[np.asarray(masked, dtype=np.int64) - start] = np.nan
+        refuse_fallen(self._objects, self.key)
         minimum, maximum, n_nonfinite = _finite_range(values)
         self._refuse_overflow(start, stop, minimum, maximum)
         data = self._codec.encode(self._block(values))
@@ -222,7 +224,10 @@ class FeatureWriter:
             If a chunk has no ledger entry.
         Corrupt
             If an entry is not what was written; the message names it.
+        Overflow
+            If another representation stands in for this one.
         """
+        refuse_fallen(self._objects, self.key)
         missing = self.missing()
         if missing:
             raise Incomplete(
@@ -231,6 +236,11 @@ class FeatureWriter:
             )
         entries = [self._entry(v, c) for v, c in self.grid.cells()]
         self._objects.put(ledger.complete_key(self.id), ledger.seal_bytes(self.id, entries))
+        try:
+            refuse_fallen(self._objects, self.key)
+        except Overflow:  # it fell back just now: whoever did that may have looked for a seal before there was one
+            self._objects.delete([ledger.complete_key(self.id)])
+            raise
         return self._reader(self.id)
 
     def _entry(self, view: int, chunk: int) -> ChunkEntry:

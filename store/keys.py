@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from store.errors import InvalidRequest
+from store.errors import InvalidRequest, UnsupportedFormat
 from store.ids import JSON, canonical_json, check_name, content_id, path_segment
 
 FEATURES_FORMAT = 1
 """Version of the layout below ``features/`` and ``ledger/``; it enters every id."""
 
 DTYPES = ("float32", "float16")
+_LATER: dict[str, Any] = {"neurons": None, "precision": "float32"}
+"""Fields that came later, with the value that leaves ids, and what is written of a key, as they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,10 @@ class RepresentationKey:
     """Passes that are stored (1 for a transform without randomness)."""
     dtype: str
     """``float32`` or ``float16``."""
+    neurons: str | None = None
+    """Digest of the indices of the neurons that are kept, where they are not all; None where they are."""
+    precision: str = "float32"
+    """Arithmetic of the network: ``float32``, ``bfloat16`` or ``float16`` (mixed), and ``+compile`` where compiled."""
 
     def __post_init__(self) -> None:
         check_name("model", self.model)
@@ -74,7 +80,7 @@ class RepresentationKey:
     def identity(self) -> dict[str, Any]:
         """The fields that decide the values: all but the readable names of model and data set."""
         fields = asdict(self) | {"features_format": FEATURES_FORMAT, "arguments": dict(self.arguments)}
-        return {k: v for k, v in fields.items() if k not in ("model", "dataset")}
+        return {k: v for k, v in _without_defaults(fields).items() if k not in ("model", "dataset")}
 
     @property
     def id(self) -> str:
@@ -88,10 +94,20 @@ class RepresentationKey:
         return "/".join(("features", *(path_segment(n) for n in names), self.id))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field, as JSON can carry it."""
-        return asdict(self) | {"arguments": dict(self.arguments)}
+        """Return every field, as JSON can carry it; those that came later only where they say something."""
+        return _without_defaults(asdict(self) | {"arguments": dict(self.arguments)})
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "RepresentationKey":
-        """Read one back from `to_dict` through JSON."""
+        """Read one back from `to_dict` through JSON; `UnsupportedFormat` where a newer drfarm wrote it."""
+        unknown = sorted(set(value) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise UnsupportedFormat(
+                f"a representation has {', '.join(unknown)}, which this drfarm does not know: a newer one wrote it. "
+                "Upgrade drfarm."
+            )
         return cls(**{**value, "mean": tuple(value["mean"]), "std": tuple(value["std"])})
+
+
+def _without_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in fields.items() if k not in _LATER or v != _LATER[k]}

@@ -5,10 +5,12 @@ It lies beside the Zarr groups, not inside them, so that a group holds nothing b
     ledger/<id>/representation.json     opened: identity, shape, codec, sizes; written once, before any chunk
     ledger/<id>/chunks/<view>.<chunk>.json   one per finished chunk, written after its bytes
     ledger/<id>/complete.json           sealed: every entry; written last
+    ledger/<id>/fallback.json           what stands in for it, where a value was beyond float16 (`store.fallbacks`)
 
 Each carries a digest of itself (`store.records`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,6 +20,9 @@ from store.errors import Corrupt
 from store.grid import Grid
 
 ROOT = "ledger"
+"""Folder of all ledgers."""
+
+_ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,11 @@ class ChunkEntry:
         return self
 
 
+def is_id(text: str) -> bool:
+    """Say whether ``text`` can be the id of a representation."""
+    return _ID.match(text) is not None
+
+
 def opened_key(rep_id: str) -> str:
     """Return where the identity and shape are."""
     return f"{ROOT}/{rep_id}/representation.json"
@@ -94,6 +104,11 @@ def chunk_key(rep_id: str, view: int, chunk: int) -> str:
 def complete_key(rep_id: str) -> str:
     """Return where the seal is."""
     return f"{ROOT}/{rep_id}/complete.json"
+
+
+def fallback_key(rep_id: str) -> str:
+    """Return where it is said what stands in for a representation."""
+    return f"{ROOT}/{rep_id}/fallback.json"
 
 
 def seal_bytes(rep_id: str, entries: Sequence[ChunkEntry]) -> bytes:

@@ -1,6 +1,8 @@
 """One root holds everything: features, their ledger, their statistics and results. A store is the only state."""
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ from store import records, views
 from store.errors import Corrupt, NotFound, UnsupportedFormat
 from store.features import FeatureStore
 from store.ids import canonical_json, check_name
+from store.neuron_sets import NeuronSets
 from store.objects import ObstoreObjects, open_objects
+from store.rates import RateStore
 from store.results import ResultStore
+from store.settings import SettingStore
 from store.statistics import StatisticsStore
 
 STORE_FORMAT = 1
@@ -45,17 +50,83 @@ class Store:
         """What was computed once from representations: means, second moments, class sums."""
         return StatisticsStore(self.objects)
 
+    @property
+    def neuron_sets(self) -> NeuronSets:
+        """Which neurons of huge layers are kept."""
+        return NeuronSets(self.objects)
+
+    @property
+    def rates(self) -> RateStore:
+        """Measured rates, for predictions."""
+        return RateStore(self.objects)
+
+    @property
+    def settings(self) -> SettingStore:
+        """Settings that stay as they were found."""
+        return SettingStore(self.objects)
+
     def connect(self) -> Any:
         """Return an in-memory DuckDB connection with the store's views."""
         return views.connect(self.features, self.results)
 
-    def put_study(self, name: str, record: dict[str, Any]) -> None:
-        """Keep a study's resolved settings beside its results."""
-        self.objects.put(f"studies/{check_name('study', name)}.json", records.to_bytes(record))
+    def put_study(self, name: str, record: Mapping[str, Any], *, representations: Iterable[str] | None = None) -> None:
+        """Keep a study's resolved settings beside its results; what was kept of a study of this name is replaced.
+
+        Parameters
+        ----------
+        name
+            The study's name.
+        record
+            Its settings, as JSON can carry them.
+        representations
+            Ids of every representation that it names, finished or not: those that `drfarm store gc` keeps.
+        """
+        value = dict(record)
+        if representations is not None:
+            value["representations"] = sorted(set(representations))
+        self.objects.put(_study_object(name), records.to_bytes(value))
+
+    def drop_study(self, name: str) -> None:
+        """Forget a study's settings, not its results; one that is not there is no error."""
+        self.objects.delete([_study_object(name)])
 
     def studies(self) -> list[dict[str, Any]]:
-        """Return the settings of every study that ran here."""
+        """Return the settings of every study that ran here.
+
+        ``representations`` are the ids that it names; earlier versions did not write them.
+        """
         return [records.from_bytes(self.objects.get(o.key), where=o.key) for o in self.objects.list("studies")]
+
+    def named_representations(self) -> dict[str, frozenset[str] | None]:
+        """Return the ids that each study names, by study; None of a study that an earlier version wrote down."""
+        named: dict[str, frozenset[str] | None] = {}
+        for o in self.objects.list("studies"):
+            ids = records.from_bytes(self.objects.get(o.key), where=o.key).get("representations")
+            named[o.key.removeprefix("studies/").removesuffix(".json")] = None if ids is None else frozenset(ids)
+        return named
+
+    def check_studies(self) -> Iterator[tuple[str, str | None, Callable[[], None]]]:
+        """Re-read what is kept of every study.
+
+        Yields
+        ------
+        tuple
+            Name of the object; what is wrong with it, None where it is what was written; what removes it: the next
+            run of the study writes it anew.
+        """
+        for info in self.objects.list("studies"):
+            reason = None
+            try:
+                records.from_bytes(self.objects.get(info.key), where=info.key)
+            except NotFound:  # removed since it was listed
+                continue
+            except Corrupt as e:
+                reason = str(e)
+            yield info.key, reason, partial(self.objects.delete, [info.key])
+
+
+def _study_object(name: str) -> str:
+    return f"studies/{check_name('study', name)}.json"
 
 
 def open_store(url: str | Path, *, create: bool = False) -> Store:

@@ -85,6 +85,8 @@ REPRESENTATIONS = pa.schema(
         ("complete", pa.bool_()),
         ("id", pa.string()),
         ("created_at", pa.timestamp("us", tz="UTC")),
+        ("layer_width", pa.int64()),
+        ("gathered", pa.bool_()),
     ]
 )
-"""The catalogue of features."""
+"""The catalogue of features. ``gathered`` where only ``width`` of the ``layer_width`` neurons are stored."""

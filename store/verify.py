@@ -1,4 +1,4 @@
-"""Re-reading everything: each chunk, small array, statistics object and results file, held against what was written."""
+"""Re-reading everything: each chunk, small array, record and results file, held against what was written."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias
 from store.root import Store
 from store.schema import KINDS
 
-ObjectKind: TypeAlias = Literal["representation", "chunk", "statistics", "results"]
+ObjectKind: TypeAlias = Literal[
+    "representation", "chunk", "statistics", "neurons", "results", "study", "rate", "setting"
+]
 """What sort of object something is."""
 
 
@@ -37,7 +39,7 @@ class Checked:
 
 
 def verify(store: Store) -> Iterator[Checked]:
-    """Re-read every representation, its statistics and every results file; yield what was found, object by object.
+    """Re-read every representation, results file and record; yield what was found, object by object.
 
     Statistics are derived data: of those whose representation is gone, too, nothing is lost when they are removed.
     A representation that is begun but not complete is no problem; what is finished of it is re-read.
@@ -48,9 +50,17 @@ def verify(store: Store) -> Iterator[Checked]:
             yield _checked("chunk" if chunks in name else "representation", name, reason, discard)
     for name, reason, discard in store.statistics.check():
         yield _checked("statistics", name, reason, discard)
+    for name, reason, discard in store.neuron_sets.check():
+        yield _checked("neurons", name, reason, discard)
     for kind in KINDS:
         for name, reason in store.results.check(kind):
             yield _checked("results", name, reason, partial(store.results.discard, name))
+    for name, reason, discard in store.check_studies():
+        yield _checked("study", name, reason, discard)
+    for name, reason, discard in store.rates.check():
+        yield _checked("rate", name, reason, discard)
+    for name, reason, discard in store.settings.check():
+        yield _checked("setting", name, reason, discard)
 
 
 def _checked(kind: ObjectKind, name: str, reason: str | None, discard: Callable[[], None]) -> Checked:

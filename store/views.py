@@ -28,6 +28,8 @@ def representations_table(features: FeatureStore) -> pa.Table:
             "complete": i.complete,
             "id": i.key.id,
             "created_at": i.created_at,
+            "layer_width": i.layer_width,
+            "gathered": i.gathered,
         }
         for i in features.catalogue()
     ]

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import HealthCheck, settings
 
 from store import open_store
 from store.testing import make_key
+
+sys.path.insert(0, str(Path(__file__).parent))  # `make_frozen_store.py`
 
 settings.register_profile(
     "store", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from store import InvalidRequest, canonical_json, check_name, content_id
+from store import InvalidRequest, UnsupportedFormat, canonical_json, check_name, content_id
 from store.ids import path_segment
 from store.keys import RepresentationKey
 from store.objects import open_objects
@@ -120,6 +120,8 @@ OTHER = {
     "dataset_fingerprint": "sha256:9",
     "n_views": 2,
     "dtype": "float16",
+    "neurons": "9" * 64,
+    "precision": "bfloat16",
 }
 
 
@@ -142,6 +144,19 @@ def test_equal_keys_have_equal_ids():
 def test_the_id_is_frozen():
     # A change here orphans every store that exists: it needs a new FEATURES_FORMAT.
     assert make_key().id == "5d40611cca2020a470fdd8cc4f3d8ec5e081cf3bcb79a5acf085dd11424e6ee4"
+
+
+def test_fields_that_came_later_are_written_only_where_they_say_something():
+    # What was written before them stays equal byte for byte, and so do ids.
+    assert not {"neurons", "precision"} & (set(make_key().to_dict()) | set(make_key().identity))
+    later = make_key(neurons="9" * 64, precision="float16+compile")
+    assert (later.to_dict()["neurons"], later.to_dict()["precision"]) == ("9" * 64, "float16+compile")
+    assert RepresentationKey.from_dict(json.loads(json.dumps(later.to_dict()))) == later
+
+
+def test_a_key_of_a_newer_drfarm_is_refused():
+    with pytest.raises(UnsupportedFormat, match=r"a representation has layout, which .* Upgrade drfarm"):
+        RepresentationKey.from_dict({**make_key().to_dict(), "layout": "columns"})
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,40 @@ def test_studies_are_kept_by_name(store):
         store.studies()
 
 
+def test_a_study_says_which_representations_it_names(store):
+    a, b = "a" * 64, "b" * 64
+    store.put_study("s", {"study": "s"}, representations=[b, a, b])
+    store.put_study("old", {"study": "old"})
+    store.put_study("none", {"study": "none"}, representations=iter(()))
+    assert store.studies() == [
+        {"study": "none", "representations": []},
+        {"study": "old"},
+        {"study": "s", "representations": [a, b]},
+    ]
+    assert store.named_representations() == {"none": frozenset(), "old": None, "s": frozenset({a, b})}
+    store.drop_study("old")
+    store.drop_study("old")
+    assert set(store.named_representations()) == {"none", "s"}
+    with pytest.raises(InvalidRequest, match=r"study '../drfarm': a name has"):
+        store.drop_study("../drfarm")
+
+
+def test_verify_names_a_study_that_is_damaged(store):
+    for name in "ab":
+        store.put_study(name, {"study": name}, representations=["a" * 64])
+    data = store.objects.get("studies/a.json")
+    for place in range(len(data)):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        store.objects.put("studies/a.json", bytes(flipped))
+        with pytest.raises(Corrupt, match=r"studies/a\.json is not the JSON"):
+            store.named_representations()
+        (problem,) = (c.problem for c in verify(store) if c.problem)
+        assert (problem.kind, problem.name) == ("study", "studies/a.json")
+    problem.discard()
+    assert [s["study"] for s in store.studies()] == ["b"]
+
+
 def test_a_store_travels_by_its_address(store):
     copy = pickle.loads(pickle.dumps(store))
     assert isinstance(copy, Store)

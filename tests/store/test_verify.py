@@ -38,6 +38,10 @@ def filled(store, write_features):
         store.results.write("cka", f"b{b}", [make_cka_row(f"b{b}", f"{b}-{i}", value=i / 9) for i in range(5)])
     store.results.compact("cka")
     store.statistics.put(written[0].id, "all", {"mean": np.arange(3.0), "counts": np.arange(5)})
+    store.neuron_sets.put(np.array([1, 5]), 9)
+    store.put_study("s", {"study": "s"}, representations=[written[0].id])
+    store.rates.put("extraction", "cpu", {"images_per_s": 2.5})
+    store.settings.put_new("batch-size/1", {"batch_size": 64})
     return written
 
 

@@ -31,7 +31,7 @@ def test_rows_come_through(store, write_features):
     stored = store.features.open(writer.id).stored_bytes
     created_at = store.features.info(writer.id).created_at
     values = ("tiny", "penultimate", "digits", "train", 3, 7, 2, "float16", stored, True, writer.id, created_at)
-    assert tuple(row.values()) == values
+    assert tuple(row.values()) == (*values, 3, False)
 
 
 def test_doubled_jobs_are_shown_once(store):
