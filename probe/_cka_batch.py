@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe import cka
-from probe._inputs import held_out
+from probe._cka_curves import Curve, Parts, curves_of
+from probe._cka_gathered import refuse_curves, shared_reads
+from probe._pairing import held_out
 from probe.cka_interval import debiased
 from probe.cka_minibatch import PAPER_ROWS, minibatch
 from probe.cka_parts import Part
-from probe.coordinates import Coordinates, coordinates
-from probe.spec import CkaKind, CkaTask, Sizes
-from probe.statistics import Statistics
-from probe.stored_statistics import statistics_of
-from probe.subsets import parse_method
+from probe.coordinates import Coordinates
+from probe.gathered import is_gathered
+from probe.spec import CkaKind, CkaTask
+from probe.statistics import Statistics, statistics
+from probe.stored_statistics import row_blocks, statistics_of
 from store import Features, Store
 
 
@@ -30,16 +32,6 @@ class _Value:
     value: float
     low: float = float("nan")
     high: float = float("nan")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Curve:
-    """What is asked of one part against the whole, or of one pair of parts."""
-
-    kind: CkaKind
-    seed: int
-    seed_b: int | None
-    sizes: Sizes
 
 
 def cka_rows(store: Store, task: CkaTask) -> list[dict[str, Any]]:
@@ -61,8 +53,8 @@ def cka_rows(store: Store, task: CkaTask) -> list[dict[str, Any]]:
             "seed": v.seed,
             "seed_b": v.seed_b,
             "n_neurons": v.n_neurons,
-            "width": features.width,
-            "fraction": v.n_neurons / features.width,
+            "width": features.layer_width,
+            "fraction": v.n_neurons / features.layer_width,
             "value": _defined(v.value),
             "n_samples": n_samples,
             "batch_id": batch,
@@ -78,58 +70,62 @@ def cka_rows(store: Store, task: CkaTask) -> list[dict[str, Any]]:
 
 
 def _values(store: Store, task: CkaTask, features: Features, trained: Statistics | None) -> tuple[int, list[_Value]]:
-    curves = [_Curve(kind="part_whole", seed=s, seed_b=None, sizes=k) for s, k in task.part_whole]
-    curves += [_Curve(kind="pair", seed=a, seed_b=b, sizes=k) for a, b, k in task.pairs]
-    source = _Parts(method=task.method, width=features.width, trained=trained)
-    if task.estimator == "biased":
-        counted = statistics_of(store, features)
+    curves = curves_of(task)
+    source = Parts(method=task.method, width=features.layer_width, trained=trained)
+    if not is_gathered(features):
+        counted = statistics_of(store, features) if task.estimator == "biased" else None
+        return _measured(task, features, None, curves, source, counted)
+    refuse_curves(features, curves, task.method)
+    n_samples, values = 0, []
+    for columns, some, parts in shared_reads(features, curves, source):
+        counted = _statistics_of(features, columns) if task.estimator == "biased" else None
+        n_samples, found = _measured(task, features, columns, some, parts, counted)
+        values += found
+    return n_samples, values
+
+
+def _measured(
+    task: CkaTask,
+    features: Features,
+    columns: NDArray[np.int64] | None,
+    curves: Sequence[Curve],
+    source: Parts,
+    counted: Statistics | None,
+) -> tuple[int, list[_Value]]:
+    """Measure curves on the given columns of a representation (all by default); return the rows that count."""
+    if counted is not None:
         return counted.n, [v for c in curves for v in _biased(counted.scatter, c, source)]
     interval = task.estimator == "debiased"
-    rows = _valid_rows(features, None if interval else PAPER_ROWS)
+    rows = _valid_rows(features, None if interval else PAPER_ROWS, columns)
     return len(rows), list(_by_rows(rows, curves, source, interval=interval))
 
 
-def _valid_rows(features: Features, limit: int | None) -> NDArray[Any]:
-    """Return the rows that are not masked, or the first of them, (n, d) in the stored dtype: read into place once."""
+def _statistics_of(features: Features, columns: NDArray[np.int64]) -> Statistics:
+    """Return the statistics of some columns, over the rows of all views that are not masked."""
+    blocks = ((x[:, columns], y) for x, y in row_blocks(features, features.valid))
+    return statistics(blocks, len(features.classes))
+
+
+def _valid_rows(features: Features, limit: int | None, columns: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    """Return the rows of view 0 that are not masked, or the first of them, (n, d) in the stored dtype.
+
+    They are read into place once, and of the columns only those that are asked for. Other views would show the same
+    samples again: what is estimated from rows takes each row as one independent sample.
+    """
     n_valid = int(np.count_nonzero(features.valid))
-    rows = np.empty((n_valid if limit is None else min(n_valid, limit), features.width), features.dtype)
+    width = features.width if columns is None else len(columns)
+    rows = np.empty((n_valid if limit is None else min(n_valid, limit), width), features.dtype)
     n = 0
     for start, stop, block in features.blocks():
         taken = block[features.valid[start:stop]][: len(rows) - n]
-        rows[n : n + len(taken)] = taken
+        rows[n : n + len(taken)] = taken if columns is None else taken[:, columns]
         n += len(taken)
         if n == len(rows):  # what is beyond the limit is not read
             break
     return rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """The parts that seeds give."""
-
-    method: str
-    width: int
-    trained: Statistics | None
-
-    @property
-    def nested(self) -> bool:
-        """Whether one part serves every size."""
-        return parse_method(self.method).nested
-
-    def of(self, seed: int, n_neurons: int | None) -> Coordinates:
-        """Return the coordinates of a seed, up to a size."""
-        return coordinates(self.method, seed, self.width, n_neurons=n_neurons, statistics=self.trained)
-
-    def groups(self, sizes: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
-        """Yield the sizes that one part serves, and the largest of them."""
-        if self.nested:
-            yield max(sizes), sizes
-        else:
-            for k in sizes:
-                yield k, (k,)
-
-
-def _biased(scatter: NDArray[np.float64], curve: _Curve, source: _Parts) -> Iterator[_Value]:
+def _biased(scatter: NDArray[np.float64], curve: Curve, source: Parts) -> Iterator[_Value]:
     for largest, sizes in source.groups(curve.sizes):
         a = source.of(curve.seed, largest)
         b = None if curve.seed_b is None else source.of(curve.seed_b, largest)
@@ -150,7 +146,7 @@ def _biased(scatter: NDArray[np.float64], curve: _Curve, source: _Parts) -> Iter
             yield _Value(kind=curve.kind, seed=curve.seed, seed_b=curve.seed_b, n_neurons=k, value=float(values[k - 1]))
 
 
-def _by_rows(rows: NDArray[Any], curves: Sequence[_Curve], source: _Parts, *, interval: bool) -> Iterator[_Value]:
+def _by_rows(rows: NDArray[Any], curves: Sequence[Curve], source: Parts, *, interval: bool) -> Iterator[_Value]:
     """Measure curves of the same sizes together: they share the parts."""
     for sizes in dict.fromkeys(tuple(c.sizes) for c in curves):
         mine = [c for c in curves if tuple(c.sizes) == sizes]

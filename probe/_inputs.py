@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probe._joined_blocks import joined
+from probe._pairing import check_clean, check_pair, held_out
+from probe._resident import Resident, all_columns
 from probe.coordinates import Coordinates
 from probe.errors import Mismatch, ProbeError
+from probe.gathered import is_gathered, stored_columns
 from probe.spec import ProbeSetting
-from probe.statistics import Statistics
+from probe.statistics import Statistics, statistics
+from probe.stored_moments import squares_of
 from probe.stored_statistics import statistics_of
-from probe.validation import Validation
 from store import Features, Store
 
 if TYPE_CHECKING:
@@ -25,17 +29,19 @@ ArrayBlocks = Callable[[], Iterator[tuple[NDArray[Any], NDArray[np.int64]]]]
 CONTROL_SEED = 0
 """Seed of the permutation of labels in a control: the same for all subsets and methods, so that they compare."""
 
-_ROWS = 1024
-"""Rows that are gathered at a time."""
-
 
 class Inputs:
     """The representations of one setting. Opening them refuses those that do not belong together.
 
+    Of several views every one is read: a sample counts once as each view shows it.
+
     Raises
     ------
     Mismatch
-        If widths or classes differ, the test split has rows of one class only, or a control has other rows to score.
+        If widths or classes differ, the test split has rows of one class only, a control has other rows to score, or
+        the clean representation of the held-out rows is not of the training rows.
+    ProbeError
+        If there are no rows to train or validate on.
     """
 
     def __init__(self, store: Store, setting: ProbeSetting) -> None:
@@ -50,35 +56,46 @@ class Inputs:
         self._test = store.features.open(setting.test_id)
         validation = setting.validation
         split_id = None if validation is None else validation.split_id
+        clean_id = None if validation is None else validation.clean_id
         self._val = None if split_id is None else store.features.open(split_id)
+        self._clean = None if clean_id is None else store.features.open(clean_id)
         for other in (self._test, self._val):
             if other is not None:
                 check_pair(self.train, other)
         valid = np.flatnonzero(self.train.valid)
         self.train_rows, self.val_rows = held_out(valid, validation)
+        if self._clean is not None and self.val_rows is not None:
+            check_clean(self.train, self._clean)
+            self.val_rows = self.val_rows[self._clean.valid[self.val_rows]]
+            if not len(self.val_rows):
+                raise ProbeError(f"all held-out rows are masked in {self._clean!r}: there are none to validate on.")
         self.labels = self.train.labels
         if setting.control == "random-labels":
             self.labels = self.labels.copy()
             self.labels[valid] = self.labels[valid][np.random.default_rng(CONTROL_SEED).permutation(len(valid))]
-        self._resident: _Resident | None = None
+        self._resident: Resident | None = None
 
     @property
     def width(self) -> int:
-        """Neurons."""
-        return self.train.width
+        """Neurons of the layer."""
+        return self.train.layer_width
 
     @property
     def n_classes(self) -> int:
         """Classes."""
         return len(self.train.classes)
 
+    @property
+    def representations(self) -> list[Features]:
+        """All that are read, the training one first."""
+        return [f for f in (self.train, self._test, self._val, self._clean) if f is not None]
+
     def statistics(self) -> Statistics:
         """Return the statistics of the rows that are fitted on, with their true labels: coordinates follow from them.
 
         In a control too: it asks what the very same subset can learn by heart.
         """
-        chosen = self.train_rows if self.val_rows is not None else None
-        return statistics_of(self._store, self.train, rows=self._setting.training_rows, chosen=chosen)
+        return statistics_of(self._store, self.train, rows=self._setting.training_rows, chosen=self._chosen)
 
     def relabelled(self, found: Statistics) -> Statistics:
         """Return these statistics with the class sums of the labels that are fitted: in a control, the permuted ones.
@@ -94,6 +111,21 @@ class Inputs:
                 sums[c] += x[y == c].sum(0, dtype=np.float64)
         return replace(found, class_counts=counts, class_sums=sums)
 
+    def counted(self, coordinates: Coordinates) -> Statistics:
+        """Return the statistics of coordinates over the rows that are fitted on, with the labels that are fitted.
+
+        For a layer of which only some neurons are stored: the whole of it has none.
+        """
+        return statistics(self._blocks(self.train, coordinates, self.train_rows, self.labels), self.n_classes)
+
+    def stored_squares(self) -> tuple[int, NDArray[np.float64]]:
+        """Return the rows that are fitted on and, of each stored neuron, the sum of squares about its mean."""
+        return squares_of(self._store, self.train, rows=self._setting.training_rows, chosen=self._chosen)
+
+    @property
+    def _chosen(self) -> NDArray[np.int64] | None:
+        return self.train_rows if self.val_rows is not None else None
+
     @property
     def n_views(self) -> int:
         """Stored passes over the training rows."""
@@ -108,30 +140,35 @@ class Inputs:
     def train_tensors(self, coordinates: Coordinates, view: int = 0) -> Rows:
         """Return a view of all training rows, those held out included, shape (n, r), and their labels.
 
-        The next call may overwrite the features: they are in memory once.
+        The next call may overwrite the features: they are in memory once. More columns may follow those of the
+        coordinates; of a layer of which only some neurons are stored, just the coordinates are there.
         """
         import torch
 
-        full = _all_neurons(coordinates, self.width)
-        if full is None:
+        if coordinates.order is None:
             self._resident = None
             x = np.zeros((self.train.n_samples, coordinates.n), np.float32)
             for start, stop, block in self.train.blocks(view):
                 valid = self.train.valid[start:stop]
                 x[start:stop][valid] = coordinates.apply(block[valid])
+            return torch.from_numpy(x), torch.from_numpy(self.labels)
+        columns = stored_columns(self.train, coordinates.order, of="a method")
+        if not is_gathered(self.train):
+            columns = all_columns(columns, self.width)
+        if self._resident is None or self._resident.view != view or not self._resident.holds(columns):
+            self._resident = None  # before the next is read: never two in memory
+            self._resident = Resident(self.train.numpy(view, neurons=columns), columns, view)
         else:
-            if self._resident is None or self._resident.view != view:
-                self._resident = None  # before the next is read: never two in memory
-                self._resident = _Resident(self.train.numpy(view, neurons=full), full, view)
-            else:
-                self._resident.reorder(full)
-            x = self._resident.x
-        return torch.from_numpy(x), torch.from_numpy(self.labels)
+            self._resident.reorder(columns)
+        return torch.from_numpy(self._resident.x), torch.from_numpy(self.labels)
 
     def fitted_rows(self, coordinates: Coordinates) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return the rows that are fitted on and no others, of the first view, shape (m, r), float32, and labels."""
+        """Return the rows that are fitted on and no others, float32, and labels.
+
+        Of V views shape (V m, r), one view after the other: a solver that takes them needs all of them at once.
+        """
         self._resident = None
-        x = np.empty((len(self.train_rows), coordinates.n), np.float32)
+        x = np.empty((self.n_views * len(self.train_rows), coordinates.n), np.float32)
         labels = np.empty(len(x), np.int64)
         start = 0
         for block, y in self._blocks(self.train, coordinates, self.train_rows, self.labels):
@@ -151,22 +188,34 @@ class Inputs:
 
     @property
     def selection_rows(self) -> NDArray[np.int64] | None:
-        """Held-out training rows to choose on; none for a control: other rows tell nothing of permuted labels."""
-        return None if self._setting.control is not None else self.val_rows
+        """Held-out rows of the training features to choose on; None where other rows are read for that.
+
+        None for a control too: other rows tell nothing of permuted labels.
+        """
+        return None if self._setting.control is not None or self._clean is not None else self.val_rows
 
     def validation_blocks(self, coordinates: Coordinates) -> Blocks | None:
-        """Return a reader of the validation rows as tensors, if there are any."""
+        """Return a reader of the validation rows as tensors, if there are any.
+
+        Held-out rows of another representation are read once and kept: they may be asked for after every epoch.
+        """
         arrays = self.validation_arrays(coordinates)
-        return None if arrays is None else _as_tensors(arrays)
+        if arrays is None or self._clean is None:
+            return None if arrays is None else _as_tensors(arrays)
+        kept = list(_as_tensors(arrays)())
+        return lambda: iter(kept)
 
     def validation_arrays(self, coordinates: Coordinates) -> ArrayBlocks | None:
         """Return a reader of the validation rows, if there are any."""
-        val, val_rows = self._val, self.selection_rows
-        if val is not None and self._setting.control is None:
-            return lambda: self._blocks(val, coordinates, None, val.labels)
-        if val_rows is None:
+        if self._setting.control is not None:
             return None
-        return lambda: self._blocks(self.train, coordinates, val_rows, self.labels)
+        if self._val is not None:
+            val = self._val
+            return lambda: self._blocks(val, coordinates, None, val.labels)
+        if self.val_rows is None:
+            return None
+        source = self._clean or self.train
+        return lambda: self._blocks(source, coordinates, self.val_rows, self.labels)
 
     def _blocks(
         self,
@@ -175,12 +224,22 @@ class Inputs:
         rows: NDArray[np.int64] | None,
         labels: NDArray[np.int64],
     ) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-        """Yield the valid rows of a representation (or the given ones), chunk by chunk, and their labels."""
+        """Yield the valid rows of a representation (or the given ones), of every view, chunk by chunk, and labels."""
         keep = features.valid
         if rows is not None:
             keep = np.zeros(features.n_samples, dtype=np.bool_)
             keep[rows] = True
-        for start, stop, block in features.blocks():
+        if coordinates is not None and coordinates.order is not None:
+            coordinates = Coordinates(order=stored_columns(features, coordinates.order, of="a method"))
+        blocks = _rows_of(features, coordinates, keep, labels)
+        return joined(blocks) if is_gathered(features) else blocks
+
+
+def _rows_of(
+    features: Features, coordinates: Coordinates | None, keep: NDArray[np.bool_], labels: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+    for view in range(features.n_views):
+        for start, stop, block in features.blocks(view):
             chosen = keep[start:stop]
             if chosen.any():
                 x = block[chosen]
@@ -191,93 +250,3 @@ def _as_tensors(arrays: ArrayBlocks) -> Blocks:
     import torch
 
     return lambda: ((torch.from_numpy(x), torch.from_numpy(y)) for x, y in arrays())
-
-
-def check_pair(train: Features, test: Features) -> None:
-    """Refuse two representations that do not belong together.
-
-    Raises
-    ------
-    Mismatch
-        If widths or classes differ, or the second has rows of one class only.
-    """
-    if train.width != test.width:
-        raise Mismatch(f"{train!r} and {test!r} have different widths: they are not the same layer.")
-    if train.classes != test.classes:
-        raise Mismatch(
-            f"{train!r} and {test!r} have different classes: {_differ(train.classes, test.classes)}. "
-            "A probe is trained and scored on the same classes."
-        )
-    if len(np.unique(test.labels[test.valid])) < 2:
-        raise Mismatch(f"{test!r} has rows of one class only: an accuracy on it says nothing.")
-
-
-def _differ(a: tuple[str, ...], b: tuple[str, ...]) -> str:
-    only_a, only_b = sorted(set(a) - set(b)), sorted(set(b) - set(a))
-    if only_a or only_b:
-        return f"only in the first: {only_a[:5]}, only in the second: {only_b[:5]}"
-    return "the same names in another order"
-
-
-def held_out(
-    valid: NDArray[np.int64], validation: Validation | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Split the valid training rows into those to fit on and those to validate on.
-
-    Parameters
-    ----------
-    valid
-        Row numbers, shape (n,), int64.
-    validation
-        A fraction is held out as the authors do: ``torch.utils.data.random_split`` under its seed, with
-        ``int((1 - fraction) n)`` rows to train on.
-
-    Raises
-    ------
-    ProbeError
-        If either part would be empty.
-    """
-    if validation is None or validation.fraction is None:
-        if not len(valid):
-            raise ProbeError("there are no training rows.")
-        return valid, None
-    import torch
-
-    n_train = int((1 - validation.fraction) * len(valid))
-    order = torch.randperm(len(valid), generator=torch.Generator().manual_seed(validation.seed)).numpy()
-    if not 0 < n_train < len(valid):
-        raise ProbeError(
-            f"holding out {validation.fraction:g} of {len(valid)} training rows leaves none to train or validate on."
-        )
-    return valid[order[:n_train]], valid[order[n_train:]]
-
-
-def _all_neurons(coordinates: Coordinates, width: int) -> NDArray[np.int64] | None:
-    """Return an order of all neurons that begins with the coordinates'; None where they are directions."""
-    order = coordinates.order
-    if order is None:
-        return None
-    if len(order) == width:
-        return order
-    rest = np.ones(width, dtype=np.bool_)
-    rest[order] = False
-    return np.concatenate([order, np.flatnonzero(rest)])
-
-
-class _Resident:
-    """The training features in memory, once, with their neurons in the order of the stack at work."""
-
-    def __init__(self, x: NDArray[Any], order: NDArray[np.int64], view: int = 0) -> None:
-        self.x = x
-        self.view = view
-        self._order = order
-
-    def reorder(self, order: NDArray[np.int64]) -> None:
-        """Permute the neurons in place, a few rows at a time: no second copy of the representation."""
-        where = np.empty_like(self._order)
-        where[self._order] = np.arange(len(where))
-        move = where[order]
-        for start in range(0, len(self.x), _ROWS):
-            part = self.x[start : start + _ROWS]
-            part[:] = part[:, move]
-        self._order = order

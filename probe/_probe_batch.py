@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from probe._inputs import Inputs
+from probe._learned import Learned, learned
 from probe.coordinates import Coordinates, coordinates
+from probe.gathered import is_gathered, refuse_method, stored_columns
 from probe.logistic import fit_logistic
 from probe.logistic_protocol import LogisticProtocol
 from probe.projections import PrincipalComponents, principal_components
@@ -18,7 +20,6 @@ from probe.ridge_protocol import RidgeProtocol
 from probe.scores import Score
 from probe.sgd import fit_nested
 from probe.spec import ProbeTask, SubsetGroup
-from probe.statistics import Statistics
 from probe.subsets import parse_method
 from store import Store
 
@@ -46,8 +47,8 @@ class _Fit:
     inputs: Inputs
     task: ProbeTask
     coordinates: Coordinates
-    whole: Statistics | None
-    """Statistics of the whole layer, with the labels that are fitted, for a solver that takes them."""
+    learned: Learned | None
+    """Statistics of the fitted rows, for a solver that takes them."""
     sizes: Sequence[int]
     seed: int
     device: str
@@ -58,10 +59,14 @@ def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any
     inputs = Inputs(store, task.setting)
     solve, protocol = _SOLVERS[type(task.setting.protocol)], task.setting.protocol
     learns = not isinstance(protocol, SgdProtocol)
+    for features in inputs.representations:
+        for group in task.groups:
+            refuse_method(features, parse_method(group.method))
     whole = fitted = None
-    if learns or any(parse_method(g.method).needs_statistics for g in task.groups):
+    if not is_gathered(inputs.train) and (learns or any(parse_method(g.method).needs_statistics for g in task.groups)):
         whole = inputs.statistics()
         fitted = inputs.relabelled(whole) if isinstance(protocol, RidgeProtocol) else whole  # who looks at classes
+    told = learned(inputs, fitted) if learns else None
     components: PrincipalComponents | None = None
     rows = []
     for group in sorted(task.groups, key=lambda g: (g.method, g.seed)):
@@ -78,12 +83,13 @@ def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any
                 statistics=whole,
                 components=components,
             )
+            _refuse_unstored(inputs, group, chosen)
             outcomes = solve(
                 _Fit(
                     inputs=inputs,
                     task=task,
                     coordinates=chosen,
-                    whole=fitted,
+                    learned=told,
                     sizes=sizes,
                     seed=group.seed,
                     device=device,
@@ -92,6 +98,14 @@ def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any
             share_s = (time.perf_counter() - began) / len(outcomes)
             rows += [_row(task, group, o, width=inputs.width, elapsed_s=share_s) for o in outcomes]
     return rows
+
+
+def _refuse_unstored(inputs: Inputs, group: SubsetGroup, chosen: Coordinates) -> None:
+    """Refuse neurons that are not stored, in words that name the subset."""
+    if chosen.order is not None:
+        of = f"{group.method}, seed {group.seed}"
+        for features in inputs.representations:
+            stored_columns(features, chosen.order, of=of, nested=parse_method(group.method).nested)
 
 
 def _nests(group: SubsetGroup) -> Iterator[Sequence[int]]:
@@ -139,11 +153,11 @@ def _sgd(fit: _Fit) -> list[_Outcome]:
 def _ridge(fit: _Fit) -> list[_Outcome]:
     protocol, inputs, task = fit.task.setting.protocol, fit.inputs, fit.task
     assert isinstance(protocol, RidgeProtocol)
-    assert fit.whole is not None
+    assert fit.learned is not None
     curve = fit_ridge(
-        fit.coordinates.of(fit.whole),
+        fit.learned.of(fit.coordinates, "ridge"),
         inputs.test_arrays(fit.coordinates),
-        lambdas=protocol.lambdas(fit.whole),
+        lambdas=protocol.lambdas_at(fit.learned.mean_square),
         sizes=fit.sizes,
         detailed=[k for k in fit.sizes if _is_detailed(task, k) or task.setting.average == "class"],
         validation=inputs.validation_arrays(fit.coordinates),
@@ -166,7 +180,8 @@ def _ridge(fit: _Fit) -> list[_Outcome]:
 def _logistic(fit: _Fit) -> list[_Outcome]:
     protocol, inputs = fit.task.setting.protocol, fit.inputs
     assert isinstance(protocol, LogisticProtocol)
-    assert fit.whole is not None
+    assert fit.learned is not None
+    seen = fit.learned.of(fit.coordinates, "logistic")
     fitted = fit_logistic(
         inputs.fitted_rows(fit.coordinates),
         inputs.test_arrays(fit.coordinates),
@@ -174,8 +189,8 @@ def _logistic(fit: _Fit) -> list[_Outcome]:
         n_classes=inputs.n_classes,
         protocol=protocol,
         validation=inputs.validation_arrays(fit.coordinates),
-        mean_variance=float(fit.whole.scatter.trace()) / (fit.whole.n * fit.whole.width),
-        statistics=fit.coordinates.of(fit.whole),
+        mean_variance=fit.learned.mean_variance,
+        statistics=seen,
         device=fit.device,
     )
     return [

@@ -1,6 +1,6 @@
 """Rows that are trained on and rows that are validated on: views one at a time, checked when they come."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from probe._counting import SCORE_ROWS, check_features, check_labels
@@ -42,6 +42,7 @@ class Training:
         check_labels(labels[self.rows], n_classes, "training rows")
         self._all = rows is None
         self._features = features
+        self._n_views = n_views
 
     def view(self, number: int) -> "torch.Tensor":
         """Return features (n, d) of a view."""
@@ -50,6 +51,11 @@ class Training:
             raise InvalidProbe(f"features have {len(x)} rows, labels {len(self.y)}.")
         check_features(x, f"training rows, view {number}", None if self._all else self.rows)
         return x
+
+    def views_backwards(self) -> "Iterator[torch.Tensor]":
+        """Yield features (n, d) of every view, the first last; each call may overwrite what the last one gave."""
+        for number in reversed(range(self._n_views)):
+            yield self.view(number)
 
 
 class ValidationRows:

@@ -69,9 +69,15 @@ class RidgeProtocol:
             Statistics of the training rows of the whole layer: those of a subset would change lambda with its size. A
             layer of constant neurons has no scale; there any lambda > 0 gives the same probe, and s itself is taken.
         """
+        return self.lambdas_at(float(whole.scatter.trace()) / whole.width)
+
+    def lambdas_at(self, mean_eigenvalue: float) -> tuple[float, ...]:
+        """Return lambda for each strength, where the mean eigenvalue of the layer's centred scatter is known.
+
+        That is the mean over its neurons of their sums of squares about the mean.
+        """
         if not self.relative:
             return self.strengths
-        mean_eigenvalue = float(whole.scatter.trace()) / whole.width
         return tuple(s * (mean_eigenvalue if mean_eigenvalue > 0 else 1.0) for s in self.strengths)
 
 

@@ -117,7 +117,9 @@ def fit_nested(
     stack = plan_stack(rising, width=x.shape[1], n_classes=n_classes, n_copies=len(rates))
     standard = None
     if protocol.normalisation == "standardised":
-        standard = Standard(x, features.rows, reach=stack.reach, device=where)
+        del x  # the views pass by one at a time, the first last: it is trained on next
+        standard = Standard(features.views_backwards(), features.rows, reach=stack.reach, device=where)
+        x = features.view(0)
     probes = StackedProbes(stack, protocol, seed=seed, device=where, standard=standard)
     best = StackedProbes(stack, protocol, seed=seed, device=where, standard=standard) if validating else None
     best_val = torch.full((stack.n_slots,), -1.0, dtype=torch.float64)

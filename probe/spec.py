@@ -77,6 +77,13 @@ class ProbeSetting:
                 f"representation {self.test_id[:12]} is to be validated on and scored on: what is chosen on the test "
                 "rows says nothing about them. Validate on a split of its own or a fraction of the training rows."
             )
+        clean_id = None if self.validation is None else self.validation.clean_id
+        if clean_id is not None and clean_id in (self.train_id, self.test_id):
+            which = "trained on" if clean_id == self.train_id else "scored on"
+            raise InvalidProbe(
+                f"representation {clean_id[:12]} is to show the held-out rows and is {which} too: clean_id is another "
+                "representation of the training split. Leave it out to validate on the rows as they are trained on."
+            )
 
     @property
     def solver(self) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe.errors import InvalidProbe
+from probe.gathered import refuse_gathered
 from probe.statistics import Statistics, statistics
 from store import Features, NotFound, Store
 from store.codecs import checksum
@@ -23,10 +24,11 @@ def statistics_of(
     chosen: NDArray[np.int64] | None = None,
     device: str = "cpu",
 ) -> Statistics:
-    """Return the statistics of view 0, from the store where they are there, else computed and put there.
+    """Return the statistics of all views, from the store where they are there, else computed and put there.
 
-    Rows that are masked are left out. What is stored says which rows it counted: where these are not the ones that are
-    asked for now (a representation that was made anew, another split under the same label), it is computed again.
+    A sample of V views counts V times, once as each view shows it. Rows that are masked are left out. What is stored
+    says which rows it counted: where these are not the ones that are asked for now (a representation that was made
+    anew, another split under the same label), it is computed again.
 
     Parameters
     ----------
@@ -41,29 +43,30 @@ def statistics_of(
     Raises
     ------
     InvalidProbe
-        If fewer than two rows are left, a value is not finite, a chosen row does not exist, or rows under a label
-        are neither chosen nor stored.
+        If fewer than two rows are left, a value is not finite, a chosen row does not exist, rows under a label are
+        neither chosen nor stored, or only some of the layer's neurons are stored (`probe.gathered`).
     Corrupt
         If what is stored is not what was written; `drfarm store verify --discard` removes it.
     """
-    mask = _counted(features, rows, chosen)
+    refuse_gathered(features, "statistics of the whole layer")
+    mask = counted_rows(features, rows, chosen)
     try:
         arrays = store.statistics.get(features.id, rows)
     except NotFound:
         arrays = None
-    if arrays is not None and (mask is None or np.array_equal(arrays["rows"], _digest(mask))):
+    if arrays is not None and (mask is None or np.array_equal(arrays["rows"], rows_digest(features, mask))):
         return _unpacked(arrays)
     if mask is None:
         raise InvalidProbe(
             f"{features!r}: the store has no statistics of rows {rows!r}, and the rows were not given. Give `chosen`."
         )
-    found = statistics(_blocks(features, mask), len(features.classes), device=device)
-    store.statistics.put(features.id, rows, _packed(found, mask))
+    found = statistics(row_blocks(features, mask), len(features.classes), device=device)
+    store.statistics.put(features.id, rows, _packed(found) | {"rows": rows_digest(features, mask)})
     return found
 
 
-def _counted(features: Features, rows: str, chosen: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
-    """Return which rows count, shape (n_samples,); None where the caller does not say."""
+def counted_rows(features: Features, rows: str, chosen: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
+    """Return which rows of a view count, shape (n_samples,); None where the caller does not say."""
     if chosen is None:
         return features.valid if rows == ALL_ROWS else None
     if rows == ALL_ROWS:
@@ -81,18 +84,22 @@ def _counted(features: Features, rows: str, chosen: NDArray[np.int64] | None) ->
     return mask & features.valid
 
 
-def _blocks(features: Features, mask: NDArray[np.bool_]) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-    for start, stop, block in features.blocks():
-        keep = mask[start:stop]
-        yield (block if keep.all() else block[keep]), features.labels[start:stop][keep]
+def row_blocks(features: Features, mask: NDArray[np.bool_]) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
+    """Yield rows that count and their labels, chunk by chunk, one view after the other."""
+    for view in range(features.n_views):
+        for start, stop, block in features.blocks(view):
+            keep = mask[start:stop]
+            yield (block if keep.all() else block[keep]), features.labels[start:stop][keep]
 
 
-def _digest(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return a digest of which rows count, shape (2,), int64."""
-    return np.frombuffer(bytes.fromhex(checksum(np.packbits(mask))), "<i8").astype(np.int64)
+def rows_digest(features: Features, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return a digest of which rows count, of every view, shape (2,), int64."""
+    # Of several views it is another than of the same rows of one: that is what earlier versions counted.
+    every = np.tile(mask, features.n_views)
+    return np.frombuffer(bytes.fromhex(checksum(np.packbits(every))), "<i8").astype(np.int64)
 
 
-def _packed(found: Statistics, mask: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+def _packed(found: Statistics) -> dict[str, NDArray[Any]]:
     """Return the arrays to store: of the symmetric scatter only the rows from the diagonal on, one after the other."""
     width = found.width
     upper = np.empty(width * (width + 1) // 2)
@@ -105,7 +112,6 @@ def _packed(found: Statistics, mask: NDArray[np.bool_]) -> dict[str, NDArray[Any
         "scatter_upper": upper,
         "class_counts": found.class_counts,
         "class_sums": found.class_sums,
-        "rows": _digest(mask),
     }
 
 

@@ -94,6 +94,11 @@ class Method:
         return self.name in ("pca", "pca_least", "ranked") or self.centred
 
     @property
+    def needs_whole(self) -> bool:
+        """Whether the choice looks at neurons beside those it takes: it needs a layer of which all are stored."""
+        return self.projects or self.name == "ranked"
+
+    @property
     def limited_by_rows(self) -> bool:
         """Whether n rows give at most n - 1 dimensions, however wide the layer."""
         return self.name in ("pca", "pca_least")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe._cka_batch import cka_rows
-from probe._inputs import held_out
+from probe._pairing import held_out
 from probe._probe_batch import probe_rows
 from probe.spec import CkaTask, ProbeTask, StatisticsTask, Task
 from probe.stored_statistics import statistics_of

@@ -13,14 +13,20 @@ NAMES = Names(study="s", model="m", layer="l", dataset="d")
 CLASSES = ("a", "b", "c")
 
 
-def put(store, split, x, y, *, classes=CLASSES, masked=(), seal=True, dtype="float32", rows_per_chunk=64):
+def put(store, split, x, y, *, classes=CLASSES, masked=(), seal=True, dtype="float32", rows_per_chunk=64, neurons=None):
     """Write a representation of several chunks, x of shape (n, d) or (views, n, d), and return its id.
 
-    Masked rows hold NaN: whoever reads one shows it.
+    Masked rows hold NaN: whoever reads one shows it. With ``neurons`` only those are stored.
     """
     views = np.asarray(x)[None] if np.ndim(x) == 2 else np.asarray(x)
+    kept, layer_width = {}, views.shape[2]
+    if neurons is not None:
+        neurons = np.unique(neurons)
+        kept = {"neurons": neurons, "layer_width": layer_width}
+        views = views[..., neurons]
     key = make_key(
         split=split,
+        neurons=None if neurons is None else store.neuron_sets.put(neurons, layer_width),
         dtype=dtype,
         n_views=len(views),
         transform_seed=None if len(views) == 1 else 0,
@@ -34,6 +40,7 @@ def put(store, split, x, y, *, classes=CLASSES, masked=(), seal=True, dtype="flo
         sample_ids=[f"{split}{i}" for i in range(len(y))],
         classes=classes,
         rows_per_chunk=rows_per_chunk,
+        **kept,
     )
     for view, chunk in writer.missing():
         start, stop = writer.span(chunk)

@@ -179,6 +179,28 @@ def test_minibatches_are_of_the_first_thousand_rows_that_are_not_masked(store):
     assert expected[0] != pytest.approx(other[0], abs=1e-6)
 
 
+def test_of_several_views_biased_takes_all_rows_and_the_others_those_of_the_first(store):
+    x, y = make(120, 3)
+    views = np.stack([x, x + np.random.default_rng(0).normal(size=x.shape).astype(np.float32)])
+    test_id = put(store, "test", views, y, masked=MASKED)
+    kept = np.delete(views, MASKED, axis=1).astype(np.float64)
+    found = {}
+    for estimator, oracle, rows in (
+        ("biased", gram_cka, kept.reshape(-1, WIDTH)),
+        ("debiased", debiased_cka, kept[0]),
+        ("minibatch", None, kept[0]),
+    ):
+        asked = written(store, cka_task(store, test_id, "first", part_whole=[(1, (5,))], estimator=estimator))
+        (row,) = asked
+        assert row["n_samples"] == len(rows)
+        expected = (
+            minibatch(rows, [np.arange(5)], [(0, None)], [5])[0][0] if oracle is None else oracle(rows[:, :5], rows)
+        )
+        assert row["value"] == pytest.approx(expected, abs=1e-9)
+        found[estimator] = row["value"]
+    assert found["biased"] != pytest.approx(gram_cka(kept[0][:, :5], kept[0]), abs=1e-6)  # the other view matters
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("label", ["random", "random_independent", "random_projection_uniform"])
 def test_how_values_are_cut_into_tasks_changes_nothing(problem, label, estimator):

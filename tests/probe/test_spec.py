@@ -52,6 +52,7 @@ def probe_task(**change):
         {"protocol": dataclasses.replace(PAPER, version=2)},
         {"validation": Validation(fraction=0.1)},
         {"validation": Validation(split_id="v")},
+        {"validation": Validation(fraction=0.1, clean_id="c")},
         {"protocol": ridge_protocol("default")},
         {"average": "class"},
         {"control": "random-labels"},
@@ -70,6 +71,11 @@ def test_jobs_keep_their_ids_from_version_to_version():
     """Stores of earlier versions are full of them."""
     assert SETTING.job_id(*JOB) == "86f38308ae48a90b05aea4b74b768606"
     assert cka_job_id("u" * 64, "pair", "random", 1, 2, 3) == "397f13d9705456c8a14bf9cac80f908a"
+    held = dataclasses.replace(SETTING, validation=Validation(fraction=0.1))
+    assert held.job_id(*JOB) == "f03c7689ecfa1cacf426cda1db434158"
+    assert held.job_id(*JOB) != dataclasses.replace(held, validation=Validation(fraction=0.1, clean_id="c")).job_id(
+        *JOB
+    )
 
 
 def test_names_predictions_and_order_are_no_part_of_a_batch():
@@ -93,6 +99,9 @@ def test_validation_is_told_in_the_protocol_column():
         for v in (None, Validation(fraction=0.1), Validation(fraction=0.1, seed=1), Validation(split_id="abcdefgh1"))
     }
     assert labels == {"paper", "paper+val-0.1-seed-0", "paper+val-0.1-seed-1", "paper+val-abcdefgh"}
+    clean = Validation(fraction=0.1, clean_id="abcdefgh1")
+    assert dataclasses.replace(SETTING, validation=clean).label == "paper+val-0.1-seed-0-clean-abcdefgh"
+    assert clean.training_rows == Validation(fraction=0.1).training_rows  # the same rows are fitted
 
 
 def test_average_and_control_are_told_in_the_protocol_column():

@@ -9,6 +9,7 @@ from probe import InvalidProbe, stored_statistics
 from probe.statistics import block_statistics
 from probe.stored_statistics import statistics_of
 from store import Corrupt, open_store, verify
+from store.codecs import checksum
 from store.testing import make_key
 
 
@@ -18,7 +19,7 @@ def store(request, tmp_path):
 
 
 def write(store, *, n=50, d=9, masked=(), dtype="float32", **key):
-    """Write features of two views, in chunks of 12 rows; return (features, values of view 0)."""
+    """Write features of two views, in chunks of 12 rows; return (features, values of both)."""
     rng = np.random.default_rng(5)
     values = (rng.normal(size=(2, n, d)) + 3).astype(dtype)
     writer = store.features.create(
@@ -32,7 +33,13 @@ def write(store, *, n=50, d=9, masked=(), dtype="float32", **key):
     for view, chunk in writer.missing():
         start, stop = writer.span(chunk)
         writer.write_chunk(view, chunk, values[view, start:stop], [i for i in masked if start <= i < stop])
-    return writer.seal(), values[0]
+    return writer.seal(), values
+
+
+def of_both_views(features, values, rows=slice(None)):
+    """Count rows as each of the two views shows them."""
+    x = values[:, rows].reshape(-1, values.shape[2])
+    return block_statistics(x, np.tile(features.labels[rows], 2), 3)
 
 
 def assert_same(a, b, rtol=0.0):
@@ -64,7 +71,7 @@ def test_computed_once_and_read_bit_for_bit(store, computed, d, dtype):
     assert not store.statistics.exists(features.id, "all")
     first = statistics_of(store, features)
     assert store.statistics.exists(features.id, "all")
-    assert_same(first, block_statistics(x, features.labels, 3), rtol=1e-10)
+    assert_same(first, of_both_views(features, x), rtol=1e-10)
     assert_same(statistics_of(store, features), first)
     assert len(computed) == 1
     assert [c.name for c in verify(store) if c.problem] == []
@@ -73,9 +80,9 @@ def test_computed_once_and_read_bit_for_bit(store, computed, d, dtype):
 def test_rows_that_are_masked_do_not_count(store):
     features, x = write(store, masked=[0, 13, 14])
     keep = np.setdiff1d(np.arange(50), [0, 13, 14])
-    assert_same(statistics_of(store, features), block_statistics(x[keep], features.labels[keep], 3), rtol=1e-10)
+    assert_same(statistics_of(store, features), of_both_views(features, x, keep), rtol=1e-10)
     chosen = np.array([0, 1, 13, 49, 2])
-    expected = block_statistics(x[[1, 2, 49]], features.labels[[1, 2, 49]], 3)
+    expected = of_both_views(features, x, [1, 2, 49])
     assert_same(statistics_of(store, features, rows="five", chosen=chosen), expected, rtol=1e-10)
 
 
@@ -83,9 +90,9 @@ def test_chosen_rows_have_statistics_of_their_own(store, computed):
     features, x = write(store)
     rows = np.random.default_rng(1).permutation(50)[:31]
     found = statistics_of(store, features, rows="train-0.6-seed-1", chosen=rows)
-    assert_same(found, block_statistics(x[rows], features.labels[rows], 3), rtol=1e-10)
-    assert found.n == 31
-    assert statistics_of(store, features).n == 50
+    assert_same(found, of_both_views(features, x, rows), rtol=1e-10)
+    assert found.n == 2 * 31
+    assert statistics_of(store, features).n == 2 * 50
     assert store.statistics.rows(features.id) == ["all", "train-0.6-seed-1"]
     # In another order they are the same rows; and who knows only the label is given what it stands for.
     assert_same(statistics_of(store, features, rows="train-0.6-seed-1", chosen=rows[::-1]), found)
@@ -98,7 +105,7 @@ def test_other_rows_under_a_label_are_never_taken_for_these(store, computed):
     statistics_of(store, features, rows="train", chosen=np.arange(30))
     rows = np.arange(20, 50)
     found = statistics_of(store, features, rows="train", chosen=rows)
-    assert_same(found, block_statistics(x[20:], features.labels[20:], 3), rtol=1e-10)
+    assert_same(found, of_both_views(features, x, slice(20, None)), rtol=1e-10)
     assert_same(statistics_of(store, features, rows="train", chosen=rows), found)
     assert len(computed) == 2
 
@@ -113,8 +120,8 @@ def test_a_representation_made_anew_with_other_rows_masked(store, computed):
     store.statistics.put(features.id, "all", kept)  # a worker that was late
     found = statistics_of(store, features)
     keep = np.setdiff1d(np.arange(50), [3])
-    assert_same(found, block_statistics(x[keep], features.labels[keep], 3), rtol=1e-10)
-    assert (whole.n, found.n) == (50, 49)
+    assert_same(found, of_both_views(features, x, keep), rtol=1e-10)
+    assert (whole.n, found.n) == (100, 98)
 
 
 def test_a_damaged_object_is_named_and_heals(store):
@@ -140,7 +147,6 @@ def test_requests_that_are_refused(store):
         (np.array([1, 2, 2, 1, 5]), "2 of the chosen rows are doubles"),
         (np.array([[1, 2]]), "expected row numbers"),
         (np.array([1.0, 2.0]), "expected row numbers"),
-        (np.array([7]), "at least two rows, got 1"),
         (np.array([], np.int64), "at least two rows, got 0"),
     ):
         with pytest.raises(InvalidProbe, match=message):
@@ -169,3 +175,32 @@ def test_values_that_are_not_finite_leave_nothing_behind(store):
     with pytest.raises(InvalidProbe, match="in 2 of 30 rows, the first of them row 4"):
         statistics_of(store, features)
     assert not store.statistics.exists(features.id, "all")
+
+
+def test_statistics_of_the_first_view_alone_are_never_taken_for_those_of_all(store, computed):
+    """Earlier versions counted one view under the same label."""
+    features, values = write(store)
+    statistics_of(store, features)
+    arrays = store.statistics.get(features.id, "all")
+    alone = block_statistics(values[0], features.labels, 3)
+    mask = np.packbits(np.ones(50, np.bool_))
+    digest = np.frombuffer(bytes.fromhex(checksum(mask)), "<i8").astype(np.int64)
+    old = {"mean": alone.mean, "class_counts": alone.class_counts, "class_sums": alone.class_sums, "rows": digest}
+    old["scatter_upper"] = alone.scatter[np.triu_indices(9)]
+    assert old.keys() == arrays.keys()
+    store.statistics.put(features.id, "all", old)
+    assert_same(statistics_of(store, features), of_both_views(features, values), rtol=1e-10)
+    assert len(computed) == 2
+    assert not np.array_equal(store.statistics.get(features.id, "all")["rows"], digest)
+
+
+def test_the_digest_of_the_rows_of_one_view_is_what_it_was(store):
+    """Stores of earlier versions are full of them."""
+    key = make_key(n_views=1)
+    writer = store.features.create(
+        key, width=2, labels=[0, 1, 1], sample_ids=["a", "b", "c"], classes=["a", "b"], rows_per_chunk=3
+    )
+    writer.write_chunk(0, 0, np.arange(6, dtype=np.float32).reshape(3, 2))
+    statistics_of(store, writer.seal())
+    expected = np.frombuffer(bytes.fromhex(checksum(np.packbits(np.ones(3, np.bool_)))), "<i8")
+    np.testing.assert_array_equal(store.statistics.get(key.id, "all")["rows"], expected)

@@ -205,6 +205,7 @@ class TestParse:
         assert method.projects == projects
         assert method.needs_statistics == needs_statistics
         assert method.limited_by_rows == limited
+        assert method.needs_whole == (projects or label.startswith("ranked"))
 
     @pytest.mark.parametrize(
         ("label", "message"),
