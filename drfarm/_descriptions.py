@@ -1,18 +1,18 @@
 """Keeping what loading a network told, so that a finished study is planned without loading it again.
 
-Kept only where a digest covers all that decides it: weights from a file and code from timm or torchvision.
+Kept only where a digest covers all that decides it: weights from a file, and code from timm, torchvision or our zoo.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from extract import LayerSpec, ModelDescription, ModelSpec, ResolvedLayer, describe_model, file_digest
+from drfarm._version import __version__
+from extract import LayerSpec, ModelDescription, ModelSpec, ResolvedLayer, describe_model, file_digest, weights_path
 from store import NotFound, Store, canonical_json, content_id
 
-_FORMAT = 1
+_FORMAT = 3
 
 
 def describe(spec: ModelSpec, layers: Sequence[LayerSpec], store: Store | None, *, remember: bool) -> ModelDescription:
@@ -30,15 +30,18 @@ def describe(spec: ModelSpec, layers: Sequence[LayerSpec], store: Store | None, 
 
 
 def _key(spec: ModelSpec, layers: Sequence[LayerSpec]) -> str | None:
-    file = Path(spec.weights)
-    if not spec.source.startswith(("timm:", "torchvision:")) or not file.is_file():
+    file = weights_path(spec)
+    if spec.source.startswith("python:") or file is None or not file.is_file():
         return None
     return content_id(
         {
             "format": _FORMAT,
-            "model": {**asdict(spec), "name": "", "weights": file_digest(file)},
+            # With the name and the text of `weights`: notes hold both, and `hub` asks more of a file than a path does.
+            "model": {**asdict(spec), "weights_folder": None},
+            "weights": file_digest(file),
             "layers": [asdict(layer) for layer in layers],
-            "versions": {name: version(name) for name in ("timm", "torchvision", "torch")},
+            # Our own version stands for the zoo and for how layers are found.
+            "versions": {"drfarm": __version__} | {name: version(name) for name in ("timm", "torchvision", "torch")},
         }
     )
 
@@ -63,6 +66,9 @@ def _to_dict(description: ModelDescription) -> dict[str, Any]:
         "mean": list(description.mean),
         "std": list(description.std),
         "layers": [asdict(layer) for layer in description.layers],
+        "flop": description.flop,
+        "n_parameters": description.n_parameters,
+        "notes": list(description.notes),
     }
 
 
@@ -74,4 +80,7 @@ def _from_dict(kept: dict[str, Any], spec: ModelSpec) -> ModelDescription:
         mean=tuple(kept["mean"]),
         std=tuple(kept["std"]),
         layers=tuple(ResolvedLayer(**layer) for layer in kept["layers"]),
+        flop=kept["flop"],
+        n_parameters=kept["n_parameters"],
+        notes=tuple(kept["notes"]),
     )

@@ -13,14 +13,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from drfarm.planning import StudyPlan
-from drfarm.progress import duration
-from drfarm.running import RunReport
+from drfarm.run_options import RunReport
 from drfarm.status import StageStatus
+from extract import Shard
 from store import InvalidRequest, RepresentationInfo, Store
 from store.schema import KINDS
 
-_GROWS = "refine   sizes will be added where DR is decided, round by round: how many is known when these are measured"
+GROWS = "refine   sizes will be added where DR is decided, round by round: how many is known when these are measured"
+"""Said of a study that refines."""
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -48,31 +48,17 @@ def default_folder(store_url: str, study: str) -> Path:
     return Path(f"{study}-report") if "://" in store_url else Path(store_url) / "reports" / study
 
 
-def plan_text(plan: StudyPlan) -> str:
-    """Tell what would run."""
-    left = plan.jobs_left
-    n_all = sum(len(j.ids) for j in plan.jobs)
-    n_left = sum(len(j.ids) for j in left)
-    lines = [
-        f"study {plan.study.study}, store {plan.store_url}",
-        (
-            f"extract  {n_left} of {n_all} representations to make: {sum(j.n_samples for j in left):,} images to run, "
-            f"up to {size(sum(j.n_bytes for j in left))} to store"
-        ),
-        f"probe    {plan.n_probes - plan.n_probes_done:,} of {plan.n_probes:,} probes to train",
-        f"cka      {plan.n_cka - plan.n_cka_done:,} of {plan.n_cka:,} CKA values to compute",
-    ]
-    if plan.tasks:
-        most = max(t.predicted_bytes for t in plan.tasks)
-        lines.append(
-            f"farm     {len(plan.tasks):,} tasks, about {duration(plan.predicted_s)} on one core, at most {size(most)} "
-            "of memory each"
-        )
-    if plan.grows:
-        lines.append(_GROWS)
-    if not left and not plan.tasks:
-        lines.append("nothing is left to do")
-    return "\n".join([*lines, *(f"note: {n}" for n in plan.notes)])
+def shard_text(shard: Shard, report: RunReport) -> str:
+    """Tell what a shard has done, which representations are complete, and what other shards have still to do."""
+    part = f"shard {shard}: its part is done" if report.ok else f"shard {shard}: a part of it failed"
+    n = report.n_chunks_missing
+    if n:
+        rest = f"{n:,} {'chunk' if n == 1 else 'chunks'} are still to be written by other shards."
+    else:
+        rest = "No chunk of what it ran is left to other shards."
+    if not report.complete:
+        return f"{part}. {rest}\nno representation is complete yet."
+    return "\n".join([f"{part}. {rest}", *(f"complete: {name}" for name in report.complete)])
 
 
 def status_text(stages: Sequence[StageStatus], failures: Sequence[dict[str, Any]], *, grows: bool) -> str:
@@ -83,7 +69,7 @@ def status_text(stages: Sequence[StageStatus], failures: Sequence[dict[str, Any]
             failed = f", {s.n_failed} failed" if s.n_failed else ""
             lines.append(f"{s.stage:8} {s.n_done:,} of {s.n_all:,} {s.unit} done{failed}")
     if grows:
-        lines.append(_GROWS)
+        lines.append(GROWS)
     lines += [f"failed: {f['what']}: {f['error']}" for f in failures]
     if failures:
         lines.append("the next run tries what failed again.")

@@ -10,7 +10,17 @@ from drfarm.costs import BARE_BYTES, cka_bytes, cka_curve_s, cka_shared_s
 from drfarm.study import Study
 from drfarm.study_measures import CkaMeasure
 from drfarm.targets import Target
-from probe import CkaKind, CkaTask, Estimator, Method, Sizes, cka_job_id, parse_method, sizes_of
+from probe import (
+    CkaKind,
+    CkaTask,
+    Estimator,
+    Method,
+    Sizes,
+    cka_job_id,
+    parse_method,
+    sizes_of,
+)
+from probe.gathered import MOST_NEURONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +49,26 @@ def plan_cka(
     study: Study, url: str, target: Target, grid: tuple[int, ...], done: set[str], notes: list[str]
 ) -> Iterator[PlannedCka]:
     """Yield what is wanted for each estimator and method. Adds to ``notes`` what a person should know."""
-    for estimator in dict.fromkeys(m.estimator for m in study.ckas):
-        measures = [m for m in study.ckas if m.estimator == estimator]
+    ckas = study.ckas if not target.gathered else _of_gathered(target, study.ckas, notes)
+    for estimator in dict.fromkeys(m.estimator for m in ckas):
+        measures = [m for m in ckas if m.estimator == estimator]
         labels = dict.fromkeys(label for m in measures for label in m.methods or study.subsets.methods)
         for method in map(parse_method, labels):
+            if target.gathered and method.needs_whole:
+                continue
             mine = [m for m in measures if method.label in (m.methods or study.subsets.methods)]
             yield _planned(study, url, target, estimator, method, mine, grid, done, notes)
+
+
+def _of_gathered(target: Target, ckas: Sequence[CkaMeasure], notes: list[str]) -> list[CkaMeasure]:
+    """Return the measures that a layer allows of which only subsets are stored: pairs of parts."""
+    pairs = [m for m in ckas if m.measure == "cka_pair" and m.k is None and m.estimator == "biased"]
+    if len(pairs) < len(ckas):
+        notes.append(
+            f"{target.names.model}/{target.names.layer} is stored by its subsets: of CKA only biased pairs at the "
+            "study's sizes are measured on it."
+        )
+    return pairs
 
 
 def _planned(
@@ -82,6 +106,8 @@ def _planned(
     for measure in dict.fromkeys(m.measure for m in measures):
         every = any(m.k == "every" for m in measures if m.measure == measure)
         ks = with_components(study, target, method, range(1, target.width + 1) if every else grid, notes)
+        if target.gathered:
+            ks = sizes_of(k for k in ks if k <= MOST_NEURONS)
         if measure == "cka":
             for seed in seeds:
                 want("part_whole", seed, None, ks)
@@ -101,19 +127,21 @@ def _planned(
             part_whole=tuple((c.seed, c.sizes) for c in part if c.kind == "part_whole"),
             pairs=tuple((c.seed, c.seed_b, c.sizes) for c in part if c.seed_b is not None),
             statistics=(
-                *(((target.test_id, "all"),) if estimator == "biased" else ()),
+                *(((target.test_id, "all"),) if estimator == "biased" and not target.gathered else ()),
                 *(((train_id, target.training_rows),) if train_id is not None else ()),
             ),
             predicted_s=seconds,
-            predicted_bytes=BARE_BYTES + cka_bytes(target.n_test, target.width, method, estimator),
+            predicted_bytes=BARE_BYTES + cka_bytes(target.n_test, width, method, estimator),
         )
 
-    shared_s = cka_shared_s(target.n_test, target.width, estimator)
+    # Of a gathered layer the covariance of two subsets is formed, pair by pair.
+    width = target.width if not target.gathered else 2 * min(max(grid), MOST_NEURONS)
+    shared_s = cka_shared_s(target.n_test, width, estimator)
     tasks: list[CkaTask] = []
     part: list[_Curve] = []
     seconds = shared_s
     for curve in curves:
-        more = cka_curve_s(target.width, method, estimator, len(curve.sizes), pair=curve.kind == "pair")
+        more = cka_curve_s(width, method, estimator, len(curve.sizes), pair=curve.kind == "pair")
         if part and seconds + more > MOST_S:
             tasks.append(task(part, seconds))
             part, seconds = [], shared_s

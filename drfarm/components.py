@@ -10,14 +10,14 @@ def with_components(study: Study, target: Target, method: Method, sizes: Sizes, 
     """Return the sizes for which a method has enough principal components. Adds to ``notes`` where curves end."""
     if not method.limited_by_rows:
         return sizes
-    n_components = min(target.n_fitted - 1, target.width)
+    n_rows = target.n_fitted * target.n_views
+    n_components = min(n_rows - 1, target.width)
     enough = sizes_of(k for k in sizes if k <= n_components)
     if len(enough) == len(sizes):
         return sizes
     n = target.names
     what = (
-        f"{n.model}/{n.layer} on {n.dataset} has {target.n_fitted:,} training rows, hence {n_components:,} principal "
-        f"components"
+        f"{n.model}/{n.layer} on {n.dataset} has {n_rows:,} training rows, hence {n_components:,} principal components"
     )
     if study.subsets.on_missing_components == "error":
         raise InvalidStudy(

@@ -4,106 +4,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from drfarm._study_errors import explain
 from drfarm._study_part import Part
 from drfarm.errors import InvalidStudy
+from drfarm.study_inputs import (
+    DatasetEntry,
+    LayerEntry,
+    ShortLayer,
+    ShortModel,
+    TransformEntry,
+    absolute,
+    absolute_files,
+    absolute_weights,
+)
 from drfarm.study_measures import AccuracyMeasure, CkaMeasure, Measure
 from drfarm.study_subsets import SubsetsEntry
 from extract import DatasetSpec, ExtractOptions, LayerSpec, ModelSpec
 from probe import Validation, parse_method
 from store import check_name
-
-
-class ModelEntry(Part):
-    """One network. A string ``timm:NAME`` stands for that network with the weights of its hub."""
-
-    name: str
-    """Name in tables and paths."""
-    source: str
-    """``timm:NAME``, ``torchvision:NAME`` or ``python:MODULE:CALLABLE``."""
-    args: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of its constructor."""
-    weights: str = "hub"
-    """A file (safetensors or state dict), ``hub``, or ``random:SEED``."""
-    input_size: int | None = None
-    """Side of the input in pixels; by default what the source says."""
-    mean: tuple[float, ...] | None = None
-    """Normalisation; by default the model's own."""
-    std: tuple[float, ...] | None = None
-    """Normalisation; by default the model's own."""
-    tags: dict[str, str] = Field(default_factory=dict)
-    """Free words for grouping, such as ``upstream: imagenet1k``."""
-
-
-class LayerEntry(Part):
-    """One layer, or several by a glob. A string stands for the layer with its default pooling."""
-
-    layer: str
-    """``penultimate``, a module's name, or a glob such as ``blocks.*``."""
-    pool: Literal["avg", "max", "cls", "flatten"] | None = None
-    """How positions or tokens become one vector."""
-
-
-class SplitsEntry(Part):
-    """Which splits are trained, validated and scored on."""
-
-    train: str = "train"
-    """Split that probes are trained on."""
-    test: str = "test"
-    """Split that they are scored on."""
-    val: str | None = None
-    """Split on which the best epoch, step size or penalty is chosen."""
-    val_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Fraction of the training split that is held out for that choice, instead of ``val``."""
-    val_seed: int = 0
-    """Seed of the held-out rows."""
-
-    @model_validator(mode="after")
-    def _one_validation(self) -> Self:
-        if self.val is not None and self.val_fraction is not None:
-            raise ValueError("val and val_fraction exclude each other: name a split or hold out a fraction")
-        return self
-
-
-class DatasetEntry(Part):
-    """One data set."""
-
-    name: str
-    """Name in tables and paths."""
-    source: str
-    """``folder:PATH``, ``npz:FILE`` or ``sklearn:digits``."""
-    splits: SplitsEntry = SplitsEntry()
-    """Its splits."""
-    classes: tuple[str, ...] | None = None
-    """Classes to keep; by default all."""
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _as_text(cls, value: Any) -> Any:
-        return tuple(str(v) for v in value) if isinstance(value, list | tuple) else value
-
-
-class TransformEntry(Part):
-    """How images are prepared."""
-
-    train: Literal["test"] = "test"
-    """Transform of the training split."""
-    test: Literal["test"] = "test"
-    """Transform of the test split."""
-    views: Literal[1] = 1
-    """Augmented passes that are stored; the ``test`` transform has no randomness, hence one."""
-
-
-def _short_model(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value.partition(":")[2].replace(":", "-") or value, "source": value, "weights": "hub"}
-    return value
-
-
-def _short_layer(value: Any) -> Any:
-    return {"layer": value} if isinstance(value, str) else value
 
 
 class Study(Part):
@@ -113,16 +33,24 @@ class Study(Part):
     """Its name."""
     store: str = "./store"
     """Where results live: a folder or ``s3://bucket/prefix``."""
-    models: tuple[Annotated[ModelEntry, BeforeValidator(_short_model)], ...] = Field(min_length=1)
+    models: tuple[ShortModel, ...] = Field(min_length=1)
     """Networks."""
-    layers: tuple[Annotated[LayerEntry, BeforeValidator(_short_layer)], ...] = (LayerEntry(layer="penultimate"),)
+    layers: tuple[ShortLayer, ...] = (LayerEntry(layer="penultimate"),)
     """Layers of every network."""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     """Data sets."""
     transform: TransformEntry = TransformEntry()
     """How images are prepared."""
     dtype: Literal["float32", "float16"] = "float32"
-    """Stored type of the activations."""
+    """Stored type of the activations; a representation with values beyond float16 falls back to float32."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the networks: float32, or automatic mixed precision."""
+    compile: bool = False
+    """Whether networks go through ``torch.compile``."""
+    weights_folder: str | None = None
+    """Folder of the zoo's weights; by default ``$DRFARM_WEIGHTS``, or ``~/.cache/drfarm/weights``."""
+    data_folder: str | None = None
+    """Folder of the zoo's and torchvision's data sets; by default ``$DRFARM_DATA``, or ``~/.cache/drfarm/data``."""
     codec: Literal["lz4", "zstd", "none"] = "lz4"
     """How chunks are compressed; it changes no value."""
     on_corrupt: Literal["stop", "mask"] = "stop"
@@ -190,13 +118,15 @@ class Study(Part):
                 input_size=m.input_size,
                 mean=m.mean,
                 std=m.std,
+                weights_folder=self.weights_folder,
+                trust=m.trust,
             )
             for m in self.models
         )
 
     def layer_specs(self) -> tuple[LayerSpec, ...]:
         """Return what the extraction needs of the layers."""
-        return tuple(LayerSpec(layer=entry.layer, pool=entry.pool) for entry in self.layers)
+        return tuple(LayerSpec(layer=entry.layer, pool=entry.pool, keep=entry.keep) for entry in self.layers)
 
     def dataset_specs(self) -> tuple[DatasetSpec, ...]:
         """Return what the extraction needs of the data sets; a split that no measure reads is left out."""
@@ -207,14 +137,24 @@ class Study(Part):
                 source=d.source,
                 splits={r: s for r in needed if (s := getattr(d.splits, r)) is not None},
                 classes=d.classes,
+                root=d.root or self.data_folder,
             )
             for d in self.datasets
         )
 
-    def extract_options(self, *, batch_size: int = 64, device: Any = "auto") -> ExtractOptions:
+    def extract_options(
+        self, *, batch_size: int | None = None, device: Any = "auto", decode_workers: int | None = None
+    ) -> ExtractOptions:
         """Return how to run the extraction."""
         return ExtractOptions(
-            batch_size=batch_size, device=device, dtype=self.dtype, on_corrupt=self.on_corrupt, codec=self.codec
+            batch_size=batch_size,
+            precision=self.precision,
+            compiled=self.compile,
+            device=device,
+            decode_workers=decode_workers,
+            dtype=self.dtype,
+            on_corrupt=self.on_corrupt,
+            codec=self.codec,
         )
 
     @property
@@ -234,12 +174,20 @@ class Study(Part):
             parse_method(label).needs_statistics for m in self.ckas for label in m.methods or self.subsets.methods
         )
 
-    def validation(self, dataset: DatasetEntry, val_id: str | None) -> Validation | None:
-        """Return the rows on which epochs, step sizes and penalties are chosen for a data set, if any."""
+    def validation(self, dataset: DatasetEntry, val_id: str | None, clean_id: str | None) -> Validation | None:
+        """Return the rows on which epochs, step sizes and penalties are chosen for a data set, if any.
+
+        Parameters
+        ----------
+        val_id
+            Representation of a validation split of its own.
+        clean_id
+            Representation of the training split under the test transform, where held-out rows are shown anew.
+        """
         if val_id is not None:
             return Validation(split_id=val_id)
         if dataset.splits.val_fraction is not None:
-            return Validation(fraction=dataset.splits.val_fraction, seed=dataset.splits.val_seed)
+            return Validation(fraction=dataset.splits.val_fraction, seed=dataset.splits.val_seed, clean_id=clean_id)
         return None
 
 
@@ -288,25 +236,10 @@ def study_from_dict(raw: dict[str, Any], *, base: Path, where: str = "study") ->
         raise InvalidStudy(explain(e, Study, where=where)) from e
     return study.model_copy(
         update={
-            "store": _absolute(study.store, base),
-            "models": tuple(_absolute_weights(m, base) for m in study.models),
-            "datasets": tuple(
-                d.model_copy(update={"source": _absolute_source(d.source, base)}) for d in study.datasets
-            ),
+            "store": absolute(study.store, base),
+            "models": tuple(absolute_weights(m, base) for m in study.models),
+            "weights_folder": study.weights_folder and absolute(study.weights_folder, base),
+            "data_folder": study.data_folder and absolute(study.data_folder, base),
+            "datasets": tuple(absolute_files(d, base) for d in study.datasets),
         }
     )
-
-
-def _absolute(path: str, base: Path) -> str:
-    return path if "://" in path else str((base / Path(path).expanduser()).resolve())
-
-
-def _absolute_weights(model: ModelEntry, base: Path) -> ModelEntry:
-    if model.weights == "hub" or model.weights.startswith("random:"):
-        return model
-    return model.model_copy(update={"weights": _absolute(model.weights, base)})
-
-
-def _absolute_source(source: str, base: Path) -> str:
-    kind, _, rest = source.partition(":")
-    return f"{kind}:{_absolute(rest, base)}" if kind in ("folder", "npz") and rest else source

@@ -29,6 +29,10 @@ class Target:
     """One for each measure that trains probes, in the study's order."""
     item_bytes: int
     """Size of a stored value."""
+    n_views: int = 1
+    """Passes over the training rows that are stored."""
+    gathered: bool = False
+    """Whether only the study's subsets of the layer are stored."""
 
     @property
     def n_fitted(self) -> int:

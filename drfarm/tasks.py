@@ -7,6 +7,7 @@ from drfarm.cka_tasks import plan_cka
 from drfarm.components import with_components
 from drfarm.costs import BARE_BYTES, ProbeCost, statistics_bytes, statistics_s
 from drfarm.errors import InvalidStudy
+from drfarm.gathering import measurable, part_sizes
 from drfarm.refinement import AskedCurve, Refinement
 from drfarm.study import Study
 from drfarm.study_measures import AccuracyMeasure
@@ -50,7 +51,7 @@ def plan_tasks(
         for measure, setting, curves in asked:
             groups: list[SubsetGroup] = []
             for base in curves:
-                curve = refinement.refined(target, base) if refines else base
+                curve = refinement.refined(target, base) if refines and not target.gathered else base
                 shared: dict[Sizes, Sizes] = {}
                 for seed in curve.seeds:
                     left = curve.missing(seed, probes_done)
@@ -80,15 +81,14 @@ def _asked(
     notes: list[str],
 ) -> list[AskedCurve]:
     """Return the curves of one measure, as the study file asks for them."""
-    return [
-        AskedCurve(
-            setting=setting,
-            method=method,
-            seeds=_seeds(study, method, setting),
-            sizes=_sizes(study, target, measure, method, grid, notes),
-        )
-        for method in map(parse_method, measure.methods or study.subsets.methods)
-    ]
+    curves = []
+    for method in map(parse_method, measure.methods or study.subsets.methods):
+        wanted = measurable(target, measure, method, grid, notes)
+        if wanted is not None:
+            sizes = wanted if target.gathered else _sizes(study, target, measure, method, grid, notes)
+            seeds = _seeds(study, method, setting)
+            curves.append(AskedCurve(setting=setting, method=method, seeds=seeds, sizes=sizes))
+    return curves
 
 
 def _probe_tasks(
@@ -99,8 +99,11 @@ def _probe_tasks(
     groups: Sequence[SubsetGroup],
     grid: Sequence[int],
 ) -> Iterator[ProbeTask]:
+    sgd = setting.solver == "sgd"
+    # An epoch of SGD sees one view; the other solvers see the rows of all.
+    n_views = 1 if sgd else target.n_views
     cost = ProbeCost(
-        n_train=target.n_fitted,
+        n_train=target.n_fitted * n_views,
         n_test=target.n_test,
         width=target.width,
         n_classes=target.n_classes,
@@ -110,8 +113,9 @@ def _probe_tasks(
         methods = [parse_method(g.method) for g in block]
         projects = any(m.projects for m in methods)
         item_bytes = 4 if projects or setting.solver == "logistic" else target.item_bytes
-        features = max(target.n_train, 1) * target.width * item_bytes if setting.solver != "ridge" else 0
-        learns = setting.solver != "sgd" or any(m.needs_statistics for m in methods)
+        resident = target.width if not target.gathered else _most_neurons(block)
+        features = max(target.n_train, 1) * n_views * resident * item_bytes if setting.solver != "ridge" else 0
+        learns = not target.gathered and (not sgd or any(m.needs_statistics for m in methods))
         yield ProbeTask(
             store_url=url,
             names=target.names,
@@ -123,8 +127,14 @@ def _probe_tasks(
             predicted_bytes=BARE_BYTES
             + int(1.25 * features)
             + max(cost.stack_bytes(g.sizes) for g in block)
-            + (statistics_bytes(target.width) if learns or projects else 0),
+            + (statistics_bytes(target.width) if learns or projects else 0)
+            + (statistics_bytes(_most_neurons(block)) if target.gathered and not sgd else 0),
         )
+
+
+def _most_neurons(block: Sequence[SubsetGroup]) -> int:
+    """Return the neurons that a stack of a block reads at most: one group is in memory at a time."""
+    return max(g.sizes[-1] for g in block)
 
 
 def _statistics_tasks(
@@ -138,8 +148,8 @@ def _statistics_tasks(
     for t in targets:
         for representation, rows, n_rows in (
             (t.test_id, "all", t.n_test),
-            (t.train_id, "all", t.n_train),
-            (t.train_id, t.training_rows, t.n_fitted),
+            (t.train_id, "all", t.n_train * t.n_views),
+            (t.train_id, t.training_rows, t.n_fitted * t.n_views),
         ):
             if representation is not None and (representation, rows) in wanted:
                 found[representation, rows] = StatisticsTask(
@@ -168,6 +178,12 @@ def _sizes(
 
 def _grid(study: Study, target: Target, notes: list[str]) -> tuple[int, ...]:
     n = target.names
+    if target.gathered:
+        notes.append(
+            f"{n.model}/{n.layer} has {target.width:,} neurons and is stored by its subsets: the whole layer is not "
+            "measured, so its DR is not known. Set `keep: whole` for it to store all."
+        )
+        return part_sizes(study, target.width)
     try:
         sizes = study.subsets.sizes(target.width)
     except InvalidRequest as e:

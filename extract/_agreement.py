@@ -1,10 +1,13 @@
-"""Do the splits of a data set have the same classes? A probe that is tested on others measures nothing. Pure."""
+"""Do the splits of a data set agree on its classes, and has each an image? A probe needs both. Pure."""
 
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from extract.errors import InvalidDataset
 
 _SHOWN = 10
+_EMPTY_SHOWN = 3
 
 
 def check_agreement(classes: Mapping[str, Sequence[str]], *, kept: tuple[str, ...] | None, where: str) -> None:
@@ -31,6 +34,28 @@ def check_agreement(classes: Mapping[str, Sequence[str]], *, kept: tuple[str, ..
                 f"{where}: the splits have different classes. Only in {first!r}: {_list(mine - theirs)}. Only in "
                 f"{other!r}: {_list(theirs - mine)}. Make them agree, or name the classes to keep with `classes`."
             )
+
+
+def check_labels(labels: np.ndarray, classes: Sequence[str], *, kept: tuple[str, ...] | None, where: str) -> None:
+    """Refuse labels that no class has, and classes that no image has.
+
+    Raises
+    ------
+    InvalidDataset
+        If a label is below 0 or has no name, or a class (of those kept) is empty.
+    """
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(classes)):
+        raise InvalidDataset(
+            f"{where}: labels must lie in 0 to {len(classes) - 1}, one per class; got {labels.min()} to {labels.max()}."
+        )
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = [c for c, n in zip(classes, counts, strict=True) if n == 0 and (kept is None or c in kept)]
+    if empty:
+        shown = ", ".join(repr(c) for c in empty[:_EMPTY_SHOWN]) + ", ..." * (len(empty) > _EMPTY_SHOWN)
+        raise InvalidDataset(
+            f"{where}: {len(empty)} of {len(classes)} classes have no image: {shown}. "
+            "Complete the files, or name the classes to keep with `classes`."
+        )
 
 
 def _of(classes: Sequence[str], kept: tuple[str, ...] | None) -> frozenset[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from extract._agreement import check_agreement
+from extract._stamp import Stamp, stamp_of
 from extract.errors import InvalidDataset
 from store.errors import DrfarmError, UnknownName
 
@@ -29,6 +30,13 @@ class ArraySamples:
     """``<split>/<row>``, the row with leading zeros."""
     pixels: np.ndarray
     """uint8, shape (n, height, width) or (n, height, width, 3)."""
+    stamp: Stamp | None = None
+    """When the files that they were read from last changed; None where there are none."""
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of every image."""
+        return self.pixels.shape[1], self.pixels.shape[2]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,7 +67,7 @@ def open_digits(split: str, *, where: str) -> ArraySamples:
     return ArraySamples(
         classes=tuple(str(n) for n in range(10)),
         labels=labels,
-        sample_ids=_ids(split, len(labels)),
+        sample_ids=row_ids(split, len(labels)),
         pixels=grey,
     )
 
@@ -86,6 +94,7 @@ def open_npz(
         )
     if not zipfile.is_zipfile(path):
         raise InvalidDataset(f"{where}: not a readable npz file (no zip archive); write it with np.savez_compressed.")
+    stamp = stamp_of([path])  # before it is read: what changes meanwhile has another
     try:
         with np.load(path, allow_pickle=False) as file:
             for name in (f"{a}_{s}" for s in splits for a in "xy"):
@@ -109,8 +118,9 @@ def open_npz(
     return ArraySamples(
         classes=tuple(str(v) for v in values),
         labels=encoded.astype(np.int64),
-        sample_ids=_ids(split, len(labels)),
+        sample_ids=row_ids(split, len(labels)),
         pixels=pixels,
+        stamp=stamp,
     )
 
 
@@ -139,5 +149,6 @@ def _pixels(array: np.ndarray, name: str, *, where: str) -> np.ndarray:
     return array
 
 
-def _ids(split: str, n: int) -> tuple[str, ...]:
+def row_ids(split: str, n: int) -> tuple[str, ...]:
+    """Return the names of n samples that have none: ``<split>/<row>``, the row with leading zeros."""
     return tuple(f"{split}/{i:06d}" for i in range(n))

@@ -1,6 +1,6 @@
 """One thread that assembles whole chunks from batches of activations and puts them into the store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from queue import Full, Queue
 from threading import Event, Thread
@@ -10,7 +10,7 @@ import numpy as np
 from extract._batches import Batch
 from extract._stopwatch import Stopwatch
 from extract.errors import NonFiniteActivations
-from store import FeatureWriter
+from store import FeatureWriter, Overflow
 
 _QUEUED_BATCHES = 2
 """Batches of activations that wait to be written: this bounds the memory (flattened layers are large)."""
@@ -19,10 +19,14 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activations:
-    """What one batch gave."""
+    """What one batch gave of one network."""
 
+    assemblers: "Sequence[ChunkAssembler]"
+    """Where the layers go."""
     batch: Batch
     """Its rows."""
+    view: int
+    """Which pass."""
     values: tuple[np.ndarray, ...]
     """Per layer: float32, shape (n, width)."""
     masked: tuple[int, ...]
@@ -45,19 +49,23 @@ class ChunkAssembler:
     ----------
     writer
         Where chunks go.
+    missing
+        The (view, chunk) to write.
     sample_ids
         Names of the rows, for messages.
     """
 
-    def __init__(self, writer: FeatureWriter, missing: Sequence[int], sample_ids: Sequence[str]) -> None:
+    def __init__(self, writer: FeatureWriter, missing: Collection[tuple[int, int]], sample_ids: Sequence[str]) -> None:
         self._writer = writer
         self._missing = frozenset(missing)
         self._sample_ids = sample_ids
-        self._open: dict[int, _OpenChunk] = {}
+        self._open: dict[tuple[int, int], _OpenChunk] = {}
         self.n_written = 0
         """Chunks that were put."""
+        self.overflow: Overflow | None = None
+        """What was beyond float16; nothing is written after it."""
 
-    def add(self, batch: Batch, values: np.ndarray, masked: Sequence[int]) -> None:
+    def add(self, batch: Batch, view: int, values: np.ndarray, masked: Sequence[int]) -> None:
         """Take the activations of one batch, float32, shape (n, width); masked rows become NaN.
 
         Raises
@@ -65,26 +73,39 @@ class ChunkAssembler:
         NonFiniteActivations
             If a row that is not masked holds NaN or infinity.
         """
+        if self.overflow is not None:
+            return
         if masked:
             values = values.copy()
             values[np.array(masked) - batch.start] = np.nan
         self._check_finite(batch, values, masked)
         rows = self._writer.chunk_rows
         for chunk in range(batch.start // rows, -(-batch.stop // rows)):
-            if chunk not in self._missing:
+            cell = (view, chunk)
+            if cell not in self._missing:
                 continue
             start, stop = self._writer.span(chunk)
             first, last = max(start, batch.start), min(stop, batch.stop)
-            if chunk not in self._open:
-                self._open[chunk] = _OpenChunk(np.empty((stop - start, self._writer.width), dtype=np.float32))
-            held = self._open[chunk]
+            if cell not in self._open:
+                self._open[cell] = _OpenChunk(np.empty((stop - start, self._writer.width), np.float32))
+            held = self._open[cell]
             held.values[first - start : last - start] = values[first - batch.start : last - batch.start]
             held.n_filled += last - first
             held.masked += [row for row in masked if first <= row < last]
             if held.n_filled == stop - start:
-                self._writer.write_chunk(0, chunk, held.values, masked=tuple(held.masked))
-                del self._open[chunk]
-                self.n_written += 1
+                self._write(cell, held)
+
+    def _write(self, cell: tuple[int, int], held: _OpenChunk) -> None:
+        try:
+            self._writer.write_chunk(*cell, held.values, masked=tuple(held.masked))
+        except Overflow as e:
+            if self._writer.key.dtype != "float16":
+                raise
+            self.overflow = e
+            self._open.clear()
+            return
+        del self._open[cell]
+        self.n_written += 1
 
     def _check_finite(self, batch: Batch, values: np.ndarray, masked: Sequence[int]) -> None:
         finite = np.isfinite(values)
@@ -99,18 +120,22 @@ class ChunkAssembler:
                 f"model {key.model!r}, layer {key.layer!r}: {counts[bad[0]]} of {values.shape[1]} activations of "
                 f"sample {self._sample_ids[row]!r} (row {row}) are NaN or infinite, as are "
                 f"some of {len(bad)} of the {len(batch)} samples of its batch. Check the weights and the normalisation "
-                f"(mean {key.mean}, std {key.std})."
+                f"(mean {key.mean}, std {key.std}){_less_range(key.precision)}."
             )
 
 
+def _less_range(precision: str) -> str:
+    half = precision.startswith("float16")
+    return ", or set `precision: bfloat16` or float32: float16 ends at 65,504" if half else ""
+
+
 class WriterThread:
-    """Runs assemblers, one per layer, in a thread of their own; a context manager that joins it.
+    """Runs assemblers in a thread of their own; a context manager that joins it.
 
     On a clean exit everything that was put is written; after an exception in the caller what is queued is dropped.
     """
 
-    def __init__(self, assemblers: Sequence[ChunkAssembler]) -> None:
-        self._assemblers = assemblers
+    def __init__(self) -> None:
         self._queue: Queue[Activations | None] = Queue(maxsize=_QUEUED_BATCHES)
         self._drop = Event()
         self._failure: BaseException | None = None
@@ -159,7 +184,7 @@ class WriterThread:
                 if self._drop.is_set():
                     continue
                 with self._watch:
-                    for assembler, values in zip(self._assemblers, item.values, strict=True):
-                        assembler.add(item.batch, values, item.masked)
+                    for assembler, values in zip(item.assemblers, item.values, strict=True):
+                        assembler.add(item.batch, item.view, values, item.masked)
         except BaseException as e:  # noqa: BLE001 - handed to the thread that waits for us
             self._failure = e

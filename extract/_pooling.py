@@ -50,8 +50,10 @@ def _is_channels_last(model: "nn.Module") -> bool:
     return getattr(form, "value", form) == "NHWC"
 
 
-def apply_pool(values: "torch.Tensor", pool: str) -> "torch.Tensor":
+def apply_pool(values: "torch.Tensor", pool: str, kept: "torch.Tensor | None" = None) -> "torch.Tensor":
     """Return one vector per sample, float32, shape (n, width), that shares no memory with ``values``.
+
+    ``kept`` are the indices of the neurons to return, int64, shape (k,), on the same device; None returns all.
 
     Sharing would be wrong, not just unsafe: an in-place ReLU after the layer would overwrite what was recorded.
     """
@@ -67,9 +69,11 @@ def apply_pool(values: "torch.Tensor", pool: str) -> "torch.Tensor":
     elif pool == "cls":
         pooled = values[:, 0]
     elif pool.startswith("avg"):
-        pooled = values.mean(positions)
+        pooled = values.mean(positions, dtype=torch.float32)  # half precision would round the mean
     else:
         pooled = values.amax(positions)
+    if kept is not None:
+        return pooled.index_select(1, kept).to(torch.float32)
     pooled = pooled.to(torch.float32)
     shares = pooled.untyped_storage().data_ptr() == values.untyped_storage().data_ptr()
     return pooled.clone(memory_format=torch.contiguous_format) if shares else pooled.contiguous()

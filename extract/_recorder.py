@@ -23,11 +23,19 @@ class Recorder:
         Network that is going to be run.
     layers
         What to record. After a forward pass, `take` returns it in this order.
+    kept
+        Per layer, the indices of the neurons to record, int64, on the network's device; None records all.
     """
 
-    def __init__(self, model: "nn.Module", layers: Sequence[ResolvedLayer]) -> None:
+    def __init__(
+        self,
+        model: "nn.Module",
+        layers: Sequence[ResolvedLayer],
+        kept: "Sequence[torch.Tensor | None] | None" = None,
+    ) -> None:
         self._model = model
         self._layers = tuple(layers)
+        self._kept = tuple(kept) if kept is not None else (None,) * len(self._layers)
         self._outputs: dict[int, torch.Tensor] = {}
         self._stack = ExitStack()
 
@@ -45,9 +53,13 @@ class Recorder:
         def receive(value: Any) -> None:
             if index in self._outputs:
                 raise InvalidLayer(f"layer {layer.name!r} ran more than once in one forward pass; name another layer.")
-            self._outputs[index] = apply_pool(value, layer.pool)
+            self._outputs[index] = apply_pool(value, layer.pool, self._kept[index])
 
         return receive
+
+    def forget(self) -> None:
+        """Forget what a forward pass left that did not come to its end."""
+        self._outputs.clear()
 
     def take(self) -> "list[torch.Tensor]":
         """Return what the last forward pass left, one tensor (n, width) per layer, float32, and forget it.

@@ -27,6 +27,8 @@ class Trial:
     """(module, side) to the shape of the tensor, or the type's name where it is no tensor."""
     last_linear: str | None
     """The last nn.Linear that ran, where its output is the model's."""
+    flop: float
+    """Floating-point operations of one image (a multiply-add is two)."""
 
 
 def try_out(loaded: LoadedModel, *, where: str) -> Trial:
@@ -39,6 +41,8 @@ def try_out(loaded: LoadedModel, *, where: str) -> Trial:
     """
     import torch
     from torch import nn
+
+    from extract._operations import CountOperations
 
     runs: Counter[str] = Counter()
     seen: dict[tuple[str, str], tuple[int, ...] | str] = {}
@@ -65,7 +69,8 @@ def try_out(loaded: LoadedModel, *, where: str) -> Trial:
             for side in ("input", "output"):
                 stack.callback(watch(module, side, receiver(names, module, side)).remove)
         try:
-            output = loaded.module(torch.zeros(TRIAL_BATCH, *loaded.input_shape))
+            with CountOperations() as counter:
+                output = loaded.module(torch.zeros(TRIAL_BATCH, *loaded.input_shape))
         except Exception as e:
             raise InvalidLayer(
                 f"{where}: the network can't run on an input of shape {loaded.input_shape} ({type(e).__name__}: {e}). "
@@ -76,7 +81,7 @@ def try_out(loaded: LoadedModel, *, where: str) -> Trial:
         name, value = linear[0]
         same = value.data_ptr() == output.data_ptr() and value.numel() == output.numel()
         last = name if same else None
-    return Trial(runs=runs, seen=seen, last_linear=last)
+    return Trial(runs=runs, seen=seen, last_linear=last, flop=counter.flop / TRIAL_BATCH)
 
 
 def find_classifier(model: "nn.Module", trial: Trial, *, where: str) -> str:

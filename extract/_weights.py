@@ -1,9 +1,9 @@
-"""Weights: reading a file, loading it strictly, and the digest that names what was loaded."""
+"""Weights: what names them, their digest, and loading them strictly."""
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from extract.errors import WeightsMismatch, WeightsUnreadable
 from store.errors import InvalidRequest
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SHOWN = 10
-_WRAPPERS = ("state_dict", "model")
 _BLOCK_BYTES = 1 << 22
 
 
@@ -70,55 +69,6 @@ def state_digest(state: "Mapping[str, torch.Tensor]") -> str:
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def read_state(path: Path) -> "dict[str, torch.Tensor]":
-    """Read a state dict; a top-level ``state_dict`` or ``model`` is unwrapped.
-
-    Nothing in the file is executed: a torch file is read with ``weights_only=True``.
-
-    Raises
-    ------
-    WeightsUnreadable
-        If the file is neither a ``.safetensors`` file nor a torch file of tensors.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if path.suffix == ".safetensors":
-        try:
-            return dict(load_file(path))
-        except (SafetensorError, OSError) as e:
-            raise WeightsUnreadable(
-                f"weights: {path} is not a readable safetensors file: {e}. Write one with "
-                "safetensors.torch.save_file(model.state_dict(), ...), or download it again."
-            ) from e
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # the unpickler raises whatever the bytes lead it to
-        raise WeightsUnreadable(
-            f"weights: {path} is not a torch file that holds tensors only ({type(e).__name__}: {_first_line(e)}). "
-            "Save the state dict alone, with safetensors.torch.save_file or torch.save(model.state_dict(), ...)."
-        ) from e
-    return _unwrap(content, path)
-
-
-def _unwrap(content: Any, path: Path) -> "dict[str, torch.Tensor]":
-    for candidate in (content, *(content.get(k) for k in _WRAPPERS if isinstance(content, Mapping))):
-        if _is_state(candidate):
-            return dict(candidate)
-    found = f"keys {', '.join(map(repr, list(content)[:_SHOWN]))}" if isinstance(content, Mapping) else type(content)
-    raise WeightsUnreadable(
-        f"weights: {path} holds no state dict, neither at its top nor under {' or '.join(map(repr, _WRAPPERS))}; it "
-        f"has {found}. Save model.state_dict() to a file of its own."
-    )
-
-
-def _is_state(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, Mapping) and len(value) > 0 and all(isinstance(v, torch.Tensor) for v in value.values())
 
 
 def load_strictly(model: "nn.Module", state: "Mapping[str, torch.Tensor]", *, where: str) -> None:
@@ -200,7 +150,3 @@ def _one_module(names: list[str], *, absent_from: "Mapping[str, torch.Tensor]") 
 
 def _shape(tensor: "torch.Tensor") -> str:
     return "(" + ", ".join(map(str, tensor.shape)) + ")"
-
-
-def _first_line(e: BaseException) -> str:
-    return next(iter(str(e).splitlines()), "")

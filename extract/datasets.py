@@ -9,13 +9,20 @@ from PIL import Image
 
 from extract._arrays import open_digits, open_npz
 from extract._folder import open_folder
+from extract._stamp import Stamp
+from extract._torchvision_sets import open_torchvision
+from extract._webdataset import open_webdataset
 from extract.errors import InvalidDataset
 from extract.spec import DatasetSpec
+from extract.zoo_datasets import open_zoo
 from store.errors import UnknownName
 
 
 class Samples(Protocol):
-    """One split: sample i is the same image, label and id every time it is opened. Safe to share between threads."""
+    """One split: sample i is the same image, label and id every time it is opened.
+
+    Safe to share between threads, and picklable: processes that decode get a copy each.
+    """
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -30,6 +37,16 @@ class Samples(Protocol):
     @property
     def sample_ids(self) -> tuple[str, ...]:
         """One readable name per sample, distinct."""
+        ...
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width that every image has; None where they may differ."""
+        ...
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """When the files last changed, as of before they were read; None where nobody can tell."""
         ...
 
     def __len__(self) -> int: ...
@@ -76,6 +93,14 @@ class _Kept:
     sample_ids: tuple[str, ...]
     """Names of the kept samples."""
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        return self.whole.image_size
+
+    @property
+    def stamp(self) -> Stamp | None:
+        return self.whole.stamp
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -107,6 +132,12 @@ def open_samples(spec: DatasetSpec, split: str) -> Samples:
         samples = open_folder(Path(place), split, splits, kept=spec.classes, where=where)
     elif kind == "npz":
         samples = open_npz(Path(place), split, splits, kept=spec.classes, where=where)
+    elif kind == "torchvision":
+        samples = open_torchvision(place, split, splits, root=spec.root, kept=spec.classes, where=where)
+    elif kind == "zoo":
+        samples = open_zoo(place, split, splits, root=spec.root, kept=spec.classes, where=where)
+    elif kind == "webdataset":
+        samples = open_webdataset(place, split, splits, kept=spec.classes, where=where)
     elif place == "digits":
         samples = open_digits(split, where=where)
     else:

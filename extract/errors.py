@@ -4,6 +4,7 @@
     ├── store.InvalidRequest            the request was wrong; nothing was started
     │   ├── InvalidModel                a network that can't be built, or whose normalisation nobody knows
     │   ├── WeightsUnreadable           weights that are missing, can't be fetched or can't be read
+    │   │   └── UntrustedWeights        weights that hold Python objects, of a model that does not say trust: pickle
     │   ├── WeightsMismatch             weights that don't fit the architecture
     │   ├── InvalidLayer                a layer that can't be recorded
     │   ├── InvalidDataset              a data set that isn't laid out as its source says
@@ -12,7 +13,8 @@
         ├── CorruptSample               an image that can't be decoded
         ├── SampleUnreadable            a file that the disk refuses (never masked: it is not the image's fault)
         ├── NonFiniteActivations        the network returned NaN or infinity
-        └── OutOfDeviceMemory           a batch does not fit the device
+        ├── OutOfDeviceMemory           not even one image fits the device
+        └── DecoderDied                 a decoding process was killed
 
 Unknown names of models, layers, transforms and data set sources are `store.UnknownName`. All arguments are positional,
 so that errors survive the trip between processes.
@@ -27,6 +29,10 @@ class InvalidModel(InvalidRequest):
 
 class WeightsUnreadable(InvalidRequest):
     """Weights that are missing, can't be fetched or can't be read."""
+
+
+class UntrustedWeights(WeightsUnreadable):
+    """Weights that hold Python objects, of a model that does not say that these may be passed over."""
 
 
 class WeightsMismatch(InvalidRequest):
@@ -62,4 +68,8 @@ class NonFiniteActivations(ExtractError, ArithmeticError):
 
 
 class OutOfDeviceMemory(ExtractError):
-    """A batch does not fit the device."""
+    """Not even one image fits the device."""
+
+
+class DecoderDied(ExtractError):
+    """A decoding process was killed."""

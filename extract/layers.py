@@ -9,7 +9,7 @@ from extract._pooling import resolve_pool
 from extract._trial import TRIAL_BATCH, Trial, find_classifier, try_out
 from extract.errors import InvalidLayer
 from extract.models import LoadedModel
-from extract.spec import PENULTIMATE, LayerSpec
+from extract.spec import MOST_WHOLE, PENULTIMATE, LayerSpec
 from store.errors import UnknownName
 
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ class ResolvedLayer:
     """Pooling that is applied: ``none``, ``avg``, ``max``, ``cls``, ``flatten``, ``avg_nhwc`` or ``max_nhwc``."""
     width: int
     """Neurons after pooling."""
+    keep: Literal["whole", "subsets"] = "whole"
+    """Whether all its neurons are stored, or the union of a study's subsets."""
 
 
 def resolve_layers(
-    loaded: LoadedModel, layers: Sequence[LayerSpec], *, where: str = "the network"
+    loaded: LoadedModel, layers: Sequence[LayerSpec], *, where: str = "the network", trial: Trial | None = None
 ) -> tuple[ResolvedLayer, ...]:
     """Find the layers that a study means, with their pooling and width; one forward pass of zeros.
 
@@ -47,7 +49,7 @@ def resolve_layers(
     InvalidLayer
         If a layer does not run, runs more than once, returns no tensor, or does not keep samples apart.
     """
-    trial = try_out(loaded, where=where)
+    trial = trial or try_out(loaded, where=where)
     names = [n for n, _ in loaded.module.named_modules() if n]
     found: dict[tuple[str, str], ResolvedLayer] = {}
     for spec in layers:
@@ -57,7 +59,10 @@ def resolve_layers(
             pool = resolve_pool(
                 shape, spec.pool, model=loaded.module, module=loaded.module.get_submodule(module), where=here
             )
-            layer = ResolvedLayer(name=name, module=module, side=side, pool=pool, width=_width(shape, pool))
+            width = _width(shape, pool)
+            layer = ResolvedLayer(
+                name=name, module=module, side=side, pool=pool, width=width, keep=_keep(spec.keep, width)
+            )
             found.setdefault((name, pool), layer)
     return tuple(found.values())
 
@@ -110,6 +115,10 @@ def _shape(trial: Trial, module: str, side: str, *, where: str) -> tuple[int, ..
             "stay the sample. Name another layer."
         )
     return shape
+
+
+def _keep(asked: str, width: int) -> Literal["whole", "subsets"]:
+    return "subsets" if asked == "subsets" or (asked == "auto" and width > MOST_WHOLE) else "whole"
 
 
 def _width(shape: tuple[int, ...], pool: str) -> int:

@@ -1,22 +1,22 @@
 """Networks: building one from its source, giving it its weights, and what its input looks like."""
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extract._weights import file_digest, is_file, load_strictly, random_seed, read_state, state_digest
+from extract._construct import build
+from extract._model_notes import normalisation_notes, weights_notes
+from extract._weights import file_digest, is_file, load_strictly, random_seed, state_digest
+from extract.checkpoints import Checkpoint, read_checkpoint
 from extract.errors import InvalidModel, WeightsUnreadable
 from extract.spec import ModelSpec, check_normalisation
-from store.errors import DrfarmError, InvalidRequest, UnknownName
+from extract.zoo import find_weights, how_to_get, zoo_network
+from store.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from torch import nn
-
-_OURS = ("pretrained", "checkpoint_path", "weights")
-"""Constructor arguments that would choose weights behind the study's back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,8 @@ class LoadedModel:
     """Normalisation per channel of an image in [0, 1]; its length is the number of channels."""
     std: tuple[float, ...]
     """Normalisation per channel."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of it: deviations from the paper, another normalisation, what was renamed."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -48,36 +50,96 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     Raises
     ------
     UnknownName
-        If timm or torchvision has no such model.
+        If timm, torchvision or the zoo has no such model.
     InvalidModel
         If it can't be built, or its normalisation is not known.
-    WeightsUnreadable, WeightsMismatch
-        If the weights are missing or don't fit.
+    WeightsUnreadable, UntrustedWeights, WeightsMismatch
+        If the weights are missing, hold Python objects that nobody vouched for, or don't fit.
     """
     import torch
 
     where = f"model {spec.name!r}"
+    path = weights_path(spec)
     with _named(where):
         seed = random_seed(spec.weights)
-        path = Path(spec.weights) if is_file(spec.weights) else None
         digest = file_digest(path) if path else None
+        _check_hash(spec, path, digest)
     with torch.random.fork_rng(devices=[]):
         # The CPU generator alone: torch.manual_seed would reseed the caller's devices too.
         torch.default_generator.manual_seed(seed or 0)
-        module = _build(spec, hub=spec.weights == "hub", where=where)
+        module = build(spec, hub=spec.weights == "hub" and path is None, where=where)
+    checkpoint = None
     if path is not None:
         with _named(where):
-            state = read_state(path)
-        load_strictly(module, state, where=f"{where}: {path}")
+            checkpoint = read_checkpoint(path, expected=module.state_dict(), trust=spec.trust)
+            _check_format(spec, path, checkpoint)
+        load_strictly(module, checkpoint.state, where=f"{where}: {path}")
     module.eval().requires_grad_(requires_grad=False)
     input_size, mean, std = _input(spec, module, where=where)
+    notes = (*weights_notes(spec, digest, checkpoint), *normalisation_notes(spec, mean, std, checkpoint))
     return LoadedModel(
         module=module,
         weights=digest or state_digest(module.state_dict()),
         input_size=input_size,
         mean=mean,
         std=std,
+        notes=tuple(f"{where}: {n}" for n in notes),
     )
+
+
+def weights_path(spec: ModelSpec) -> Path | None:
+    """Return the file that a model's weights are read from; None where they are random or the hub's.
+
+    For a network of the zoo, ``hub`` is the file that the zoo expects in the weights folder.
+
+    Raises
+    ------
+    UnknownName
+        If the zoo has no such network.
+    WeightsUnreadable
+        If the zoo's file is not there, with where to get it.
+    """
+    where = f"model {spec.name!r}"
+    with _named(where):
+        if is_file(spec.weights):
+            return Path(spec.weights)
+    kind, _, name = spec.source.partition(":")
+    if kind != "zoo" or spec.weights != "hub":
+        return None
+    network = zoo_network(name, where=where)
+    path = find_weights(network, spec.weights_folder)
+    if path is None:
+        raise WeightsUnreadable(
+            f"{where}: weights: the file of zoo:{name} is not there. {how_to_get(network, spec.weights_folder)} "
+            "Another folder: weights_folder in the study, or $DRFARM_WEIGHTS. Nothing is downloaded unasked."
+        )
+    return path
+
+
+def _check_hash(spec: ModelSpec, path: Path | None, digest: str | None) -> None:
+    """Refuse a file of the zoo that is not the published one."""
+    if path is None or digest is None or spec.weights != "hub":
+        return
+    network = zoo_network(spec.source.partition(":")[2])
+    if network.sha256 is not None and not digest.startswith(network.sha256):
+        raise WeightsUnreadable(
+            f"weights: {path} is not the published file: expected a sha256 that begins with {network.sha256}, got "
+            f"{digest[:12]}.... {how_to_get(network, spec.weights_folder)} To use this file all the same, give its "
+            "path as `weights`."
+        )
+
+
+def _check_format(spec: ModelSpec, path: Path, checkpoint: Checkpoint) -> None:
+    """Refuse a file of the zoo that is laid out as another."""
+    if spec.weights != "hub":
+        return
+    network = zoo_network(spec.source.partition(":")[2])
+    if checkpoint.format != network.format:
+        raise WeightsUnreadable(
+            f"weights: {path} has another layout than the published file: expected {network.format}, got "
+            f"{checkpoint.format}. {how_to_get(network, spec.weights_folder)} To use this file all the same, give its "
+            "path as `weights`."
+        )
 
 
 @contextmanager
@@ -87,83 +149,6 @@ def _named(where: str) -> Iterator[None]:
         yield
     except InvalidRequest as e:
         raise type(e)(f"{where}: {e}") from e
-
-
-def _build(spec: ModelSpec, *, hub: bool, where: str) -> "nn.Module":
-    from torch import nn
-
-    kind, _, name = spec.source.partition(":")
-    for argument in _OURS:
-        if argument in spec.arguments:
-            raise InvalidModel(f"{where}: args can't hold {argument!r}; `weights` says which weights are loaded.")
-    try:
-        if kind == "timm":
-            module = _build_timm(name, dict(spec.arguments), hub=hub, where=where)
-        elif kind == "torchvision":
-            module = _build_torchvision(name, dict(spec.arguments), hub=hub, where=where)
-        else:
-            module = _build_python(name, dict(spec.arguments), hub=hub, where=where)
-    except DrfarmError:
-        raise
-    except Exception as e:
-        # Constructors and downloads raise whatever they like; the caller needs the model's name and what to do.
-        if hub:
-            raise WeightsUnreadable(
-                f"{where}: the hub's weights for {spec.source} could not be had ({type(e).__name__}: {e}). Check the "
-                "network, or download the file elsewhere and give its path as `weights`."
-            ) from e
-        raise InvalidModel(
-            f"{where}: {spec.source} can't be built with args {dict(spec.arguments)}: {type(e).__name__}: {e}. Correct "
-            "`args` in the study."
-        ) from e
-    if not isinstance(module, nn.Module):
-        raise InvalidModel(f"{where}: {spec.source} must return a torch.nn.Module, got {type(module).__name__}.")
-    return module
-
-
-def _build_timm(name: str, arguments: dict[str, Any], *, hub: bool, where: str) -> Any:
-    import timm
-
-    base, _, tag = name.partition(".")
-    if not timm.is_model(base):
-        raise UnknownName.among("timm model", base, timm.list_models(), where=where)
-    tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{base}.*")] if tag else []
-    if tag and tag not in tags:
-        raise UnknownName.among(f"tag of timm model {base}", tag, tags, where=where)
-    return timm.create_model(name, pretrained=hub, **arguments)
-
-
-def _build_torchvision(name: str, arguments: dict[str, Any], *, hub: bool, where: str) -> Any:
-    import torchvision
-
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise UnknownName.among("torchvision model", name, known, where=where)
-    if not hub and name in ("googlenet", "inception_v3"):
-        # Without it torchvision warns and initialises as it does by default, slowly.
-        arguments = {"init_weights": True, **arguments}
-    return torchvision.models.get_model(name, weights="DEFAULT" if hub else None, **arguments)
-
-
-def _build_python(name: str, arguments: dict[str, Any], *, hub: bool, where: str) -> Any:
-    module_name, _, attribute = name.partition(":")
-    if hub:
-        raise InvalidModel(f"{where}: python:{name} has no hub; `weights` is a file or random:SEED.")
-    try:
-        target: Any = importlib.import_module(module_name)
-    except ImportError as e:
-        raise InvalidModel(
-            f"{where}: python:{name}: module {module_name!r} can't be imported ({e}). Install it where extraction "
-            "runs, or put its folder on PYTHONPATH."
-        ) from e
-    for part in attribute.split("."):
-        if not hasattr(target, part):
-            names = [n for n in vars(target) if not n.startswith("__")] if hasattr(target, "__dict__") else []
-            raise UnknownName.among(f"callable in {module_name}", part, names, where=where)
-        target = getattr(target, part)
-    if not callable(target):
-        raise InvalidModel(f"{where}: python:{name} is a {type(target).__name__}, expected something to call.")
-    return target(**arguments)
 
 
 def _input(spec: ModelSpec, module: "nn.Module", *, where: str) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
@@ -207,6 +192,9 @@ def _source_input(spec: ModelSpec, module: "nn.Module") -> tuple[int, tuple[floa
 
         preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
         return int(preset.crop_size[0]), _floats(preset.mean), _floats(preset.std)
+    if kind == "zoo":
+        network = zoo_network(name)
+        return network.input_size, network.mean, network.std
     return None
 
 

@@ -7,10 +7,17 @@ from typing import Literal
 from store.errors import InvalidRequest, UnknownName
 from store.ids import JSON, canonical_json, check_name
 
-MODEL_SOURCES = ("timm", "torchvision", "python")
-DATASET_SOURCES = ("folder", "sklearn", "npz")
+MODEL_SOURCES = ("timm", "torchvision", "python", "zoo")
+DATASET_SOURCES = ("folder", "sklearn", "npz", "torchvision", "zoo", "webdataset")
 ROLES = ("train", "val", "test")
 POOLS = ("avg", "max", "cls", "flatten")
+KEEPS = ("auto", "whole", "subsets")
+TRUSTS = ("tensors", "pickle")
+PRECISIONS = ("float32", "bfloat16", "float16")
+MOST_WHOLE = 65_536
+"""Layers with more neurons are stored whole only where the study says so."""
+MOST_DECODE_THREADS = 8
+"""More decode workers than this are processes, where nobody says: threads would queue for the interpreter."""
 PENULTIMATE = "penultimate"
 """Name of the layer whose output the classifier reads."""
 
@@ -22,11 +29,18 @@ class ModelSpec:
     name: str
     """Name in tables and paths; not part of any identity."""
     source: str
-    """``timm:NAME``, ``torchvision:NAME`` or ``python:MODULE:CALLABLE``."""
+    """``timm:NAME``, ``torchvision:NAME``, ``python:MODULE:CALLABLE`` or ``zoo:NAME`` (a network of the paper)."""
     arguments: Mapping[str, JSON] = field(default_factory=dict)
     """Keyword arguments of the constructor, such as ``{"num_classes": 1001}``."""
     weights: str
-    """Path of a ``.safetensors`` or torch file, ``hub``, or ``random:SEED``."""
+    """Path of a file in any format that `extract.checkpoints` reads, ``hub``, or ``random:SEED``.
+
+    For ``zoo:NAME``, ``hub`` means the file that the zoo expects, in `weights_folder`.
+    """
+    weights_folder: str | None = None
+    """Folder of the zoo's weights; None is ``$DRFARM_WEIGHTS``, or ``~/.cache/drfarm/weights``. Not in any identity."""
+    trust: Literal["tensors", "pickle"] = "tensors"
+    """What may be read of a torch file: tensors only, or Python objects too, whose pickle can run any code."""
     input_size: int | None = None
     """Side of the square input in pixels; None takes what the source says."""
     mean: tuple[float, ...] | None = None
@@ -43,6 +57,8 @@ class ModelSpec:
         if not rest or (kind == "python" and not all(rest.partition(":"))):
             form = "python:MODULE:CALLABLE" if kind == "python" else f"{kind}:NAME"
             raise InvalidRequest(f"{where}: a source has the form {form}, got {self.source!r}.")
+        if self.trust not in TRUSTS:
+            raise UnknownName.among("trust", self.trust, TRUSTS, where=where)
         if not self.weights:
             raise InvalidRequest(f"{where}: weights are a file, `hub` or `random:SEED`, got an empty text.")
         try:
@@ -86,12 +102,17 @@ class LayerSpec:
     """``penultimate``, a module's dotted name, or a glob in which ``*`` stands inside one dotted segment."""
     pool: str | None = None
     """``avg``, ``max``, ``cls`` or ``flatten``; None: 4-D is averaged, 3-D takes the class token where there is one."""
+    keep: str = "auto"
+    """Which neurons are stored: the ``whole`` layer, the union of the study's ``subsets``, or ``auto``: subsets where
+    the layer has more than `MOST_WHOLE` neurons."""
 
     def __post_init__(self) -> None:
         if not self.layer:
             raise InvalidRequest("layer: a module's name, a glob or `penultimate`, got an empty text.")
         if self.pool is not None and self.pool not in POOLS:
             raise UnknownName.among("pool", self.pool, POOLS, where=f"layer {self.layer!r}")
+        if self.keep not in KEEPS:
+            raise UnknownName.among("keep", self.keep, KEEPS, where=f"layer {self.layer!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +122,12 @@ class DatasetSpec:
     name: str
     """Name in tables and paths; not part of any identity."""
     source: str
-    """``folder:PATH``, ``npz:FILE`` or ``sklearn:digits``."""
+    """``folder:PATH``, ``npz:FILE``, ``sklearn:digits``, ``torchvision:CLASS``, ``webdataset:PATH`` or ``zoo:NAME``."""
     splits: Mapping[str, str]
     """Role (``train``, ``val``, ``test``) to the split's name in the source."""
+    root: str | None = None
+    """Folder in which torchvision's classes look; None is ``$DRFARM_DATA``, or ``~/.cache/drfarm/data``. Not in any
+    identity: the fingerprint is."""
     classes: tuple[str, ...] | None = None
     """Classes to keep, in the order of the new labels 0, 1, ...; None keeps all."""
 
@@ -133,15 +157,39 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractOptions:
-    """How to run; only `dtype` enters an identity."""
+class TransformSpec:
+    """How the images of a split are prepared, and how many passes are stored."""
 
-    batch_size: int = 64
-    """Images per forward pass."""
+    name: str = "test"
+    """Name of a transform: see `extract.transforms.TRANSFORMS`."""
+    views: int = 1
+    """Passes that are stored; more than one only of a transform with randomness."""
+    seed: int = 0
+    """Seed of a transform with randomness; each (sample, view) has a random stream of its own."""
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise InvalidRequest(f"views must be >= 1, got {self.views}.")
+        if self.seed < 0:
+            raise InvalidRequest(f"the seed of a transform must be >= 0, got {self.seed}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractOptions:
+    """How to run; `dtype`, `precision` and `compiled` enter identities."""
+
+    batch_size: int | None = None
+    """Images per forward pass; None finds the fastest that fits the device, and keeps to it when a job is resumed."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the network: ``float32``, or automatic mixed precision with one of the others."""
+    compiled: bool = False
+    """Whether the network goes through ``torch.compile``."""
+    decoders: Literal["auto", "threads", "processes"] = "auto"
+    """What decodes images; ``auto`` takes processes where more than 8 decode workers are there."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; ``auto`` is CUDA where there is a device."""
     decode_workers: int | None = None
-    """Threads that read and decode images; None: as many as there are cores, at most 16."""
+    """Threads or processes that read and decode images; None: as many as there are cores, at most 16."""
     dtype: Literal["float32", "float16"] = "float32"
     """Stored type of the activations."""
     on_corrupt: Literal["stop", "mask"] = "stop"
@@ -151,9 +199,20 @@ class ExtractOptions:
     threads: int | None = None
     """Threads of one forward pass on the CPU; None leaves torch's setting."""
 
+    def decodes_in_processes(self, n_workers: int) -> bool:
+        """Say whether so many decode workers are processes."""
+        return self.decoders == "processes" or (self.decoders == "auto" and n_workers > MOST_DECODE_THREADS)
+
+    @property
+    def arithmetic(self) -> str:
+        """What a representation's key calls it: the precision, and ``+compile`` where the network is compiled."""
+        return f"{self.precision}+compile" if self.compiled else self.precision
+
     def __post_init__(self) -> None:
         for what, got, allowed in (
             ("device", self.device, ("auto", "cpu", "cuda")),
+            ("precision", self.precision, PRECISIONS),
+            ("decoders", self.decoders, ("auto", "threads", "processes")),
             ("dtype", self.dtype, ("float32", "float16")),
             ("on_corrupt", self.on_corrupt, ("stop", "mask")),
         ):

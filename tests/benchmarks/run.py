@@ -4,6 +4,7 @@ import platform
 import sys
 
 import bench_cka
+import bench_extract
 import bench_farm
 import bench_logistic
 import bench_paper_grid
@@ -15,6 +16,7 @@ import torch
 from rows import table
 
 BENCHES = {
+    "extract": bench_extract,
     "probes": bench_probes,
     "ridge": bench_ridge,
     "logistic": bench_logistic,

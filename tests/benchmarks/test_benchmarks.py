@@ -1,6 +1,7 @@
 """Every benchmark runs, at a small size; figures are for `make bench`, never for a test."""
 
 import bench_cka
+import bench_extract
 import bench_farm
 import bench_logistic
 import bench_paper_grid
@@ -29,6 +30,11 @@ RIDGE = {
         (bench_probes.bench, {"width": 64, "n": 1024, "n_seeds": 1, "classes": (3, 100), "loop_steps": 1}, 8),
         (bench_cka.bench, {"n": 200, "width": 64, "n_seeds": 2}, 3),
         (bench_store.bench, {"n": 300, "width": 32}, 4),
+        (
+            bench_extract.bench,
+            {"n_images": 64, "n_photographs": 8, "n_long": 600, "network": "test_resnet"},
+            4 + 2 * torch.cuda.is_available(),
+        ),
         (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40, "n_planned": 1000}, 2),
         (bench_redundancy.bench, {"n_cells": 20}, 2),
         (

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import shutil
 import socket
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))  # `bad_input.py`
 
 WIDTH = 96
 """Neurons of the penultimate layer of the network below."""

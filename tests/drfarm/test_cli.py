@@ -41,24 +41,30 @@ def copied(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished.store, tmp_path / "store"))
 
 
+NETWORKS = ("--batch-size", "--device", "--decode-workers", "--gpus", "--scheduler")
 COMMANDS = {
-    ("run",): ("STUDY", "--store", "--out", "--workers", "--memory-limit", "--batch-size", "--device", "--quiet"),
-    ("plan",): ("STUDY", "--store"),
-    ("extract",): ("STUDY", "--store", "--batch-size", "--device", "--quiet"),
-    ("probe",): ("STUDY", "--store", "--workers", "--memory-limit", "--quiet"),
+    ("run",): ("STUDY", "--store", "--out", "--workers", "--memory-limit", *NETWORKS, "--probe-device", "--quiet"),
+    ("plan",): ("STUDY", "--store", "--scheduler"),
+    ("extract",): ("STUDY", "--store", *NETWORKS, "--shard", "--quiet"),
+    ("probe",): ("STUDY", "--store", "--workers", "--memory-limit", "--scheduler", "--quiet"),
     ("aggregate",): ("STUDY", "--store", "--out"),
     ("status",): ("STUDY", "--store"),
     ("query",): ("SQL", "--store", "--format", "--out", "Example: drfarm query"),
     ("table",): ("STUDY", "--store", "--format", "--rule", "--delta", "--out"),
     ("figure",): ("STUDY", "--store", "--out"),
+    ("models",): ("--weights-folder",),
+    ("datasets",): ("--root",),
+    ("scheduler",): ("--host", "--port"),
+    ("worker",): ("ADDRESS", "--gpu", "--workers", "--memory-limit"),
     ("demo",): ("--folder", "--quiet"),
     ("import",): ("results",),
     ("import", "results"): ("FILE.csv", "--store"),
-    ("store",): ("ls", "info", "verify", "compact"),
+    ("store",): ("ls", "info", "verify", "compact", "gc"),
     ("store", "ls"): ("--store",),
     ("store", "info"): ("--store",),
     ("store", "verify"): ("--store", "--discard"),
     ("store", "compact"): ("--store",),
+    ("store", "gc"): ("--store", "--forget", "--yes"),
 }
 
 

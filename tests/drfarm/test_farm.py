@@ -187,7 +187,7 @@ def test_what_a_callback_raises_ends_the_farm_and_its_workers(tmp_path, work):
 
 
 def test_a_farm_without_a_living_worker_gives_up_and_says_so(tmp_path, work, monkeypatch):
-    monkeypatch.setattr("drfarm.farm.PATIENCE_S", 0.0)
+    monkeypatch.setattr("drfarm.farm._local.PATIENCE_S", 0.0)
     with pytest.raises(FarmFailed, match=r"no worker process could be started.*run again"):
         Told().run(tasks_named(tmp_path, "fine"), work.note)
 

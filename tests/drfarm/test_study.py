@@ -7,6 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from drfarm import InvalidRequest, InvalidStudy, load_study
+from drfarm.study_inputs import SplitsEntry
 from extract import DatasetSpec, LayerSpec, ModelSpec
 from probe import PAPER_FRACTIONS, Validation, sgd_protocol
 
@@ -198,21 +199,51 @@ def test_only_splits_that_are_needed(load, measures, roles):
 def test_validation(load):
     def of(**splits):
         study = load(datasets=[{"name": "d", "source": "folder:d", "splits": splits}])
-        return study.validation(study.datasets[0], "id" if "val" in splits else None)
+        return study.validation(study.datasets[0], "id" if "val" in splits else None, clean)
 
+    clean = None
     assert of() is None
     assert of(val="c") == Validation(split_id="id")
     assert of(val_fraction=0.1, val_seed=3) == Validation(fraction=0.1, seed=3)
+    clean = "shown-anew"
+    assert of(val="c") == Validation(split_id="id")
+    assert of(val_fraction=0.1) == Validation(fraction=0.1, clean_id="shown-anew")
+
+
+def test_a_data_set_of_the_zoo_has_the_paper_s_splits(load):
+    def of(name, **splits):
+        entry = {"name": "d", "source": f"zoo:{name}"} | ({"splits": splits} if splits else {})
+        return load(datasets=[entry]).datasets[0].splits
+
+    assert of("cifar10") == SplitsEntry(train="train", test="test", val_fraction=0.1, val_seed=0)
+    assert of("flowers102") == SplitsEntry(train="train", test="test", val="val")
+    assert of("oxford-iiit-pets").train == "trainval"
+    assert of("cifar10", val="test") == SplitsEntry(train="train", test="test", val="test")
+    assert of("flowers102", val_fraction=0.2) == SplitsEntry(train="train", test="test", val_fraction=0.2)
+    with pytest.raises(InvalidStudy, match="Did you mean 'cifar10'"):
+        of("cifar1")
+
+
+def test_folders_of_weights_and_data_are_found_from_anywhere(load, tmp_path):
+    study = load(weights_folder="w", data_folder="d", datasets=[{"name": "a", "source": "zoo:cifar10", "root": "r"}])
+    assert study.model_specs()[0].weights_folder == str(tmp_path / "w")
+    assert study.dataset_specs()[0].root == str(tmp_path / "r")
+    other = load(data_folder="d", datasets=[{"name": "a", "source": "webdataset:shards"}])
+    assert other.dataset_specs()[0].root == str(tmp_path / "d")
+    assert other.datasets[0].source == f"webdataset:{tmp_path / 'shards'}"
 
 
 MODEL = {"name": "a", "source": "timm:test_resnet"}
 DATA = {"name": "d", "source": "folder:d"}
 
 RULES = {
-    "top key": ({"dataset": []}, "dataset: there is no such key. Did you mean 'datasets'? Keys here: codec, datasets,"),
+    "top key": (
+        {"dataset": []},
+        "dataset: there is no such key. Did you mean 'datasets'? Keys here: codec, compile,",
+    ),
     "nested key": (
         {"datasets": [DATA | {"split": {}}]},
-        "datasets.0.split: there is no such key. Did you mean 'splits'? Keys here: classes, name, source, splits.",
+        "datasets.0.split: there is no such key. Did you mean 'splits'? Keys here: classes, name, root, source, ",
     ),
     "deep key": (
         {"datasets": [DATA | {"splits": {"trian": "x"}}]},

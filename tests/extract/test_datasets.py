@@ -1,5 +1,6 @@
 import io
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -79,6 +80,40 @@ def test_classes_that_are_kept_need_agree_alone(tmp_path, write_images):
     assert samples.content(1) == (tmp_path / "train/b/000.png").read_bytes()
     with pytest.raises(UnknownName, match="no class 'c'"):
         open_samples(folder_spec(tmp_path, classes=("a", "c")), "train")
+
+
+def test_links_are_followed(tmp_path, write_images):
+    write_images(tmp_path / "real", {"train": {"a": 2, "b": 1}})
+    (tmp_path / "set/train/b").mkdir(parents=True)
+    (tmp_path / "set/train/a").symlink_to(tmp_path / "real/train/a")
+    (tmp_path / "set/train/b/x.png").symlink_to(tmp_path / "real/train/b/000.png")
+    samples = open_samples(folder_spec(tmp_path / "set"), "train")
+    assert samples.sample_ids == ("a/000.png", "a/001.png", "b/x.png")
+    assert samples.content(2) == (tmp_path / "real/train/b/000.png").read_bytes()
+    assert samples.size_bytes(2) == len(samples.content(2))
+    (tmp_path / "real/train/b/000.png").unlink()
+    with pytest.raises(InvalidDataset, match=r"b/x\.png can't be looked at \(No such file"):
+        open_samples(folder_spec(tmp_path / "set"), "train")
+
+
+def test_what_every_image_measures(tmp_path, write_images):
+    """Height and width where all are known to have them; a copy in another process tells the same."""
+    write_images(tmp_path, {"train": {"a": 2, "b": 1}})
+    x = np.zeros((4, 5, 7, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=np.array([0, 1, 0, 1]))
+    digits = DatasetSpec(name="d", source="sklearn:digits", splits={"train": "train"}, classes=(7, 5))
+    for spec, size, stamped in (
+        (folder_spec(tmp_path), None, True),
+        (npz_spec(tmp_path / "a.npz"), (5, 7), True),
+        (digits, (8, 8), False),
+    ):
+        samples = open_samples(spec, "train")
+        again = pickle.loads(pickle.dumps(samples))
+        assert samples.image_size == again.image_size == size
+        assert size is None or np.asarray(samples.image(0)).shape[:2] == size
+        assert (samples.stamp is not None) == stamped
+        assert again.stamp == samples.stamp
+        assert fingerprint(again) == fingerprint(samples)
 
 
 def test_damage_is_told_from_refusal(tmp_path, write_images):

@@ -12,7 +12,7 @@ CLASSES = sorted(
 
 
 def test_every_error_is_drawn_in_the_tree():
-    assert len(CLASSES) == 11
+    assert len(CLASSES) == 13
     for cls in CLASSES:
         assert f"── {cls.__name__} " in extract.errors.__doc__
 

@@ -113,3 +113,42 @@ def test_an_input_that_nobody_knows_must_come_from_the_study(toys):
         load_model(spec("timm:test_resnet", arguments={"in_chans": 1}, mean=(0, 0, 0), std=(1, 1, 1)))
     with pytest.raises(InvalidModel, match="in_chans: 4, but mean and std have 3"):
         load_model(spec("timm:test_resnet", arguments={"in_chans": 4}))
+
+
+def test_a_normalisation_that_is_not_the_weights_own_is_told(tmp_path):
+    own = timm.create_model("test_vit")
+    torch.save(own.state_dict(), tmp_path / "w.pt")
+    half, other = (0.5,) * 3, (0.25,) * 3
+
+    def notes(source, **settings):
+        return load_model(spec(source, **({"weights": str(tmp_path / "w.pt")} | settings))).notes
+
+    (note,) = notes("timm:test_vit.r160_in1k", mean=half, std=other)
+    assert "mean (0.5, 0.5, 0.5) and std (0.25, 0.25, 0.25), as the study says" in note
+    assert "test_vit.r160_in1k was trained with mean (0.5, 0.5, 0.5) and std (0.5, 0.5, 0.5)" in note
+    assert notes("timm:test_vit.r160_in1k", mean=half, std=half) == ()
+    assert notes("timm:test_vit.r160_in1k") == ()
+    assert notes("timm:test_vit", mean=half, std=other) == ()  # whose weights these are, nobody says
+    assert notes("timm:test_vit.r160_in1k", mean=half, std=other, weights="random:0") == ()
+
+
+def test_a_hub_s_normalisation_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rpartition("/")[2]
+    cached.parent.mkdir(parents=True)
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), cached)
+    loaded = load_model(spec("torchvision:squeezenet1_1", weights="hub", mean=(0.5,) * 3, std=(0.5,) * 3))
+    assert any("squeezenet1_1 was trained with mean (0.485, 0.456, 0.406)" in n for n in loaded.notes)
+
+
+def test_the_zoo_s_own_normalisation_is_a_choice(tmp_path):
+    def notes(**settings):
+        return "\n".join(load_model(spec("zoo:vit_small_patch32_224-in1k", **settings)).notes)
+
+    assert notes() == ""  # random weights were trained with nothing
+    network = timm.create_model("vit_small_patch32_224", num_classes=1000)
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    assert "trained with mean and std 0.5" in notes(weights=str(tmp_path / "w.pt"))
+    own = notes(weights=str(tmp_path / "w.pt"), mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert "normalised with mean (0.5, 0.5, 0.5) and std (0.5, 0.5, 0.5); the paper used mean (0.485" in own
+    assert "trained with" not in own

@@ -7,6 +7,8 @@ from extract import (
     DatasetSpec,
     ExtractOptions,
     LayerSpec,
+    SplitPass,
+    TransformSpec,
     combine_jobs,
     describe_model,
     describe_split,
@@ -33,7 +35,7 @@ def test_a_job_is_a_model_and_a_split_with_all_its_layers(toys, digits):
 
 def test_the_key_holds_what_decides_the_values(described):
     model, split = described
-    (job,) = combine_jobs([model], [split])
+    (job,) = combine_jobs([model], [SplitPass(split=split)])
     key = job.layers[0].key
     assert (key.architecture, key.weights) == ("python:toy_networks:Plain", model.weights)
     assert (key.transform, key.transform_seed, key.n_views, key.dtype) == ("test-v1", None, 1, "float32")
@@ -43,10 +45,10 @@ def test_the_key_holds_what_decides_the_values(described):
 
 def test_ids_change_with_what_decides_the_values_and_with_nothing_else(described):
     model, split = described
-    base = combine_jobs([model], [split])[0].ids
+    base = combine_jobs([model], [SplitPass(split=split)])[0].ids
 
     def ids(model=model, split=split, **settings):
-        return combine_jobs([model], [split], **settings)[0].ids
+        return combine_jobs([model], [SplitPass(split=split)], **settings)[0].ids
 
     assert ids(model=replace(model, spec=replace(model.spec, name="other"))) == base
     assert ids(split=replace(split, spec=replace(split.spec, name="other"))) == base
@@ -64,8 +66,8 @@ def test_ids_change_with_what_decides_the_values_and_with_nothing_else(described
 
 def test_combining_is_pure_and_jobs_travel(described):
     model, split = described
-    jobs = combine_jobs([model], [split])
-    assert combine_jobs([model], [split]) == jobs
+    jobs = combine_jobs([model], [SplitPass(split=split)])
+    assert combine_jobs([model], [SplitPass(split=split)]) == jobs
     data = pickle.dumps(jobs[0])
     assert pickle.loads(data) == jobs[0]
     assert len(data) < 4096
@@ -78,6 +80,8 @@ def test_a_split_of_two_roles_is_extracted_once(toys):
 
 def test_refusals_at_plan_time(toys, digits):
     with pytest.raises(UnknownName, match="no transform 'papre'"):
-        plan_extraction([toys("Plain")], [digits], [LayerSpec()], ExtractOptions(), transform="papre")
+        plan_extraction(
+            [toys("Plain")], [digits], [LayerSpec()], ExtractOptions(), transform=TransformSpec(name="papre")
+        )
     with pytest.raises(InvalidRequest, match="no layers were asked for"):
         plan_extraction([toys("Plain")], [digits], [], ExtractOptions())

@@ -15,7 +15,6 @@ from extract import (
     LayerSpec,
     ModelSpec,
     NonFiniteActivations,
-    OutOfDeviceMemory,
     SampleUnreadable,
     load_model,
     make_transform,
@@ -26,7 +25,7 @@ from extract import (
 from extract._arrays import ArraySamples
 from extract._decoder import BATCHES_AHEAD
 from extract._recorder import Recorder
-from store import FeatureWriter, InvalidRequest, Overflow, open_store
+from store import FeatureWriter, InvalidRequest, open_store
 
 OPTIONS = ExtractOptions(batch_size=8, device="cpu", decode_workers=2)
 RESNET = ModelSpec(name="resnet", source="timm:test_resnet", weights="random:0", input_size=32)
@@ -80,8 +79,8 @@ def test_row_i_is_sample_i(folder, tmp_path, batch_size):
 def test_nothing_is_run_where_nothing_is_missing(folder, tmp_path, monkeypatch):
     (job,) = plan(RESNET, folder)
     run_extraction(job, str(tmp_path / "s"), OPTIONS)
-    monkeypatch.setattr("extract.run.open_samples", lambda *a: pytest.fail("opened the data set"))
-    monkeypatch.setattr("extract.run.load_model", lambda *a: pytest.fail("loaded the network"))
+    monkeypatch.setattr("extract._work.open_samples", lambda *a: pytest.fail("opened the data set"))
+    monkeypatch.setattr("extract._work.load_model", lambda *a: pytest.fail("loaded the network"))
     report = run_extraction(job, str(tmp_path / "s"), OPTIONS)
     assert (report.n_forwarded, report.n_chunks, report.images_per_s) == (0, 0, 0.0)
 
@@ -155,7 +154,7 @@ def test_weights_from_a_file_give_the_same_features(folder, tmp_path, form):
 
 def test_buffers_are_those_of_before(folder, tmp_path, monkeypatch, toys):
     held = []
-    monkeypatch.setattr("extract.run.load_model", lambda spec: held.append(load_model(spec)) or held[-1])
+    monkeypatch.setattr("extract._work.load_model", lambda spec: held.append(load_model(spec)) or held[-1])
     spec = toys("Plain")
     before = {k: v.clone() for k, v in load_model(spec).module.named_buffers()}
     assert "norm.running_mean" in before
@@ -223,28 +222,11 @@ def test_activations_that_are_no_numbers(digits, tmp_path, toys):
         run_extraction(job, str(tmp_path / "s"), OPTIONS)
 
 
-def test_float16_overflow_says_what_to_do(folder, tmp_path, toys):
-    options = replace(OPTIONS, dtype="float16")
-    spec = toys("Plain", arguments={"scale": 1e6})
-    (job,) = plan(spec, folder, [LayerSpec()], options)
-    with pytest.raises(Overflow, match=r"Plain, layer penultimate.*does not fit float16.*dtype: float32"):
-        run_extraction(job, str(tmp_path / "s"), options)
-    (fine,) = plan(toys("Plain"), folder, [LayerSpec()], options)
-    run_extraction(fine, str(tmp_path / "s"), options)
-    assert open_store(tmp_path / "s").features.open(fine.ids[0]).dtype == np.float16
-
-
 def test_a_network_that_fails_midway_ends_the_job(folder, tmp_path, toys):
     (job,) = plan(toys("Explodes"), folder, [LayerSpec()])
     with pytest.raises(RuntimeError, match="the device went away") as caught:
         run_extraction(job, str(tmp_path / "s"), OPTIONS)
     assert caught.value.__notes__ == ["while running Explodes / pets / train, rows 16 to 23"]
-
-
-def test_a_batch_that_does_not_fit_says_what_to_do(folder, tmp_path, toys):
-    (job,) = plan(toys("Greedy"), folder, [LayerSpec()])
-    with pytest.raises(OutOfDeviceMemory, match=r"batch of 8 images does not fit.*smaller batch_size, such as 4"):
-        run_extraction(job, str(tmp_path / "s"), OPTIONS)
 
 
 def test_a_store_that_fails_midway_ends_the_job(folder, tmp_path, monkeypatch):

@@ -3,8 +3,9 @@ import torch
 from safetensors.torch import save_file
 
 from extract import WeightsMismatch, WeightsUnreadable, load_model
-from extract._weights import read_state, state_digest
-from extract.errors import InvalidModel
+from extract._weights import state_digest
+from extract.checkpoints import read_checkpoint
+from extract.errors import InvalidModel, UntrustedWeights
 from store import InvalidRequest
 
 
@@ -17,7 +18,7 @@ def state(toys):
 def test_a_file_gives_back_what_was_saved(toys, state, tmp_path, wrap):
     file = tmp_path / "weights.pt"
     torch.save(state if wrap is None else {wrap: state, "epoch": 3}, file)
-    assert state_digest(read_state(file)) == state_digest(state)
+    assert state_digest(read_checkpoint(file, expected=state).state) == state_digest(state)
     loaded = load_model(toys("Plain", weights=str(file)))
     assert state_digest(loaded.module.state_dict()) == state_digest(state)
 
@@ -70,10 +71,17 @@ def test_a_mismatch_shows_the_first_ten(toys, state, tmp_path):
 
 
 def test_hints(toys, state, tmp_path):
-    assert "begins with 'module.'" in refusal(toys, tmp_path, {f"module.{k}": v for k, v in state.items()})
+    assert "begins with 'backbone.'" in refusal(toys, tmp_path, {f"backbone.{k}": v for k, v in state.items()})
     assert "num_classes: 3" in refusal(toys, tmp_path, state, arguments={"num_classes": 7})
     bodiless = {k: v for k, v in state.items() if not k.startswith("fc")}
     assert "num_classes: 0" in refusal(toys, tmp_path, bodiless)
+
+
+def test_the_prefix_of_a_wrapper_comes_off_and_is_told(toys, state, tmp_path):
+    save_file({f"module.{k}": v for k, v in state.items()}, tmp_path / "w.safetensors")
+    loaded = load_model(toys("Plain", weights=str(tmp_path / "w.safetensors")))
+    assert state_digest(loaded.module.state_dict()) == state_digest(state)
+    assert loaded.notes == ("model 'Plain': the prefix 'module.' was taken off every name in the file.",)
 
 
 def test_files_that_hold_no_weights(toys, tmp_path):
@@ -94,8 +102,10 @@ def test_files_that_hold_no_weights(toys, tmp_path):
 
 def test_a_file_that_would_run_code_is_not_run(toys, tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")  # a whole module: unpickling it runs code
-    with pytest.raises(WeightsUnreadable, match="Save the state dict alone"):
+    with pytest.raises(UntrustedWeights, match="Save the state dict alone"):
         load_model(toys("Plain", weights=str(tmp_path / "module.pt")))
+    with pytest.raises(WeightsUnreadable, match="holds no state dict"):
+        load_model(toys("Plain", weights=str(tmp_path / "module.pt"), trust="pickle"))
 
 
 def test_requests_that_make_no_sense(toys):

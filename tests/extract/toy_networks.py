@@ -89,8 +89,12 @@ class Explodes(Plain):
 class Greedy(Plain):
     """Runs out of memory for more than four images, as a CUDA device does."""
 
+    def __init__(self, most: int = 4) -> None:
+        super().__init__()
+        self.most = most
+
     def forward(self, x):
-        if len(x) > 4:
+        if len(x) > self.most and x.any():  # the trial's zeros fit
             raise torch.OutOfMemoryError("tried to allocate 1 TiB")
         return super().forward(x)
 

@@ -1,0 +1,129 @@
+"""Worker processes on this machine, and their end whatever happens."""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from drfarm.errors import FarmFailed
+from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts
+from drfarm.farm.gpus import Place
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+PATIENCE_S = 120.0
+"""So long without one living worker, and the farm gives up."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalFarm:
+    """Worker processes on this machine; one that dies is started again."""
+
+    cluster: "LocalCluster"
+    client: "Client"
+    n_workers: int
+    _alive_at: float = field(default_factory=time.monotonic)
+    _n_sent: int = 0
+    _n_replaced: int = 0
+
+    @property
+    def blames_lost(self) -> bool:
+        """A task that vanished with its worker never reached it: a death is told by its scheduler."""
+        return False
+
+    def has_room(self, n_flying: int) -> bool:
+        """Say whether a worker may be free."""
+        return n_flying < self.n_workers
+
+    def workers(self) -> tuple[str, ...]:
+        """Return the addresses of the workers that live now; replace those that are gone for good."""
+        alive = tuple(self.client.nthreads())
+        now = time.monotonic()
+        if len(alive) < self.n_workers:
+            self.cluster.sync(self._replace)
+        if alive:
+            self._alive_at = now
+        elif now - self._alive_at > PATIENCE_S:
+            raise FarmFailed(
+                f"no worker process could be started, or stay alive, for {PATIENCE_S:.0f} s. Look for what kills them "
+                "(memory: use fewer workers, --workers); then run again: what is finished is kept."
+            )
+        return alive
+
+    def submit(self, work: Callable[[Any], object], task: Any, worker: str) -> Any:
+        """Hand a task to one worker; its death is told at once."""
+        self._n_sent += 1
+        key = f"{task.batch_id}-{self._n_sent}"
+        return self.client.submit(work, task, key=key, pure=False, retries=0, workers=[worker])
+
+    def start(self, places: Sequence[Place]) -> None:
+        """Start a worker for each place."""
+        spec = self.cluster.new_spec
+        for number, place in enumerate(places):
+            options = {**spec["options"], "env": dict(place.environment), "resources": dict(place.resources)}
+            self.cluster.worker_spec[number] = {**spec, "options": options}
+        self.cluster.scale(self.n_workers)
+
+    async def _replace(self) -> None:
+        """Ask for new workers where one could not start: the library gives those up."""
+        from distributed.core import Status
+
+        for name, nanny in list(self.cluster.workers.items()):
+            if nanny.status in (Status.closed, Status.failed) and name in self.cluster.worker_spec:
+                self._n_replaced += 1
+                self.cluster.worker_spec[f"again-{self._n_replaced}"] = self.cluster.worker_spec.pop(name)
+        self.cluster.scale(self.n_workers)
+
+    async def kill(self) -> None:
+        """End the workers now, whatever they do: a batch is written whole or not at all."""
+        for nanny in self.cluster.workers.values():
+            nanny.close_gracefully(reason="drfarm ends")
+            if nanny.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(nanny.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def local_farm(places: Sequence[Place], memory_limit: int, *, networks: bool) -> Iterator[LocalFarm]:
+    """Start worker processes on this machine, and end them whatever happens.
+
+    Parameters
+    ----------
+    places
+        One for each process.
+    memory_limit
+        Of each, in bytes; 0 is none.
+    networks
+        Whether they run networks: with all threads, and each with an environment of its own.
+    """
+    from distributed import Client, LocalCluster
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(configured(SAFE_PATH, "spawn") if networks else configured(ONE_THREAD, METHOD))
+        with deaf_to_interrupts():
+            # No workers yet: this starts the thread that will start them, and takes no time.
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=0,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    # No dashboard; its server would else take a well-known port, and warn where another cluster has it.
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                    memory_limit=memory_limit,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        farm = LocalFarm(cluster=cluster, client=stack.enter_context(Client(cluster)), n_workers=len(places))
+        farm.start(places)
+        try:
+            yield farm
+        except BaseException:
+            cluster.sync(farm.kill)
+            raise

@@ -1,0 +1,128 @@
+"""What farm processes are like: their environment, the library's settings, what is quiet and deaf while they start."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from multiprocessing import resource_tracker
+from typing import Any
+
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""No process imports what happens to lie in the folder that it was started in."""
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "BLOSC_NTHREADS": "1",
+    **SAFE_PATH,
+}
+"""One worker process a core, one thread each: cores are used once."""
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""How workers start that fit probes; those that run networks are spawned, as each has an environment of its own."""
+
+_IMPORTED_ONCE = ["distributed", "probe", "torch"]
+"""Workers are forked from one process that has imported these and done nothing else: they start at once."""
+
+
+def settings(environment: Mapping[str, str], method: str) -> dict[str, Any]:
+    """Return the library's settings of schedulers and workers.
+
+    Parameters
+    ----------
+    environment
+        Variables of the worker processes, beside those of this one.
+    method
+        How worker processes start: ``forkserver`` or ``spawn``.
+    """
+    return {
+        "distributed.nanny.pre-spawn-environ": dict(environment),
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.work-stealing": False,
+        "distributed.deploy.lost-worker-timeout": "1h",  # on a slow disk a worker needs long to come back
+        "distributed.worker.multiprocessing-method": method,
+        # A worker that runs networks decodes in processes, and a daemon may have none.
+        "distributed.worker.daemon": method == METHOD,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.admin.low-level-log-length": 100,
+        "distributed.admin.tick.limit": "1h",
+    }
+
+
+@contextlib.contextmanager
+def configured(environment: Mapping[str, str], method: str) -> Iterator[None]:
+    """Start schedulers and workers with our settings inside, and keep the library quiet."""
+    import dask
+    from distributed.utils import get_mp_context
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(silenced())
+        stack.enter_context(dask.config.set(settings(environment, method)))
+        stack.enter_context(_environment(environment))
+        if method == "forkserver":
+            get_mp_context().set_forkserver_preload(_IMPORTED_ONCE)
+        yield
+
+
+def start_tracker() -> None:
+    """Start the process that removes what killed workers leave behind, before anything else in this process does.
+
+    It is Python's own; for each killed worker it would warn on a person's screen that it has done so.
+    """
+    given = os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore:resource_tracker:UserWarning"
+    with _environment({"PYTHONWARNINGS": f"{given},{quiet}" if given else quiet}):
+        resource_tracker.ensure_running()
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep the library quiet to the very end: its own switch is back before the last connections have closed."""
+    loggers = [
+        logging.getLogger(name) for name in ("distributed", "distributed.client")
+    ]  # both have levels of their own
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that are started inside; the library lets a user's own win."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Start threads, and through them processes, that Ctrl-C passes by: it is for this thread, which ends the others.
+
+    A terminal sends it to every process; blocked signals are inherited, and workers would print their tracebacks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    start_tracker()  # its start would unblock the signal in the thread that starts workers
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
