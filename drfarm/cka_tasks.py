@@ -6,7 +6,7 @@ from itertools import combinations
 
 from drfarm.blocks import MOST_S
 from drfarm.components import with_components
-from drfarm.costs import BARE_BYTES, cka_bytes, cka_curve_s, cka_shared_s
+from drfarm.costs import BARE_BYTES, cka_bytes, cka_curve_s, cka_shared_s, statistics_s
 from drfarm.study import Study
 from drfarm.study_measures import CkaMeasure
 from drfarm.targets import Target
@@ -115,6 +115,15 @@ def _planned(
             for a, b in combinations(seeds, 2):
                 want("pair", a, b, ks)
 
+    if target.gathered:  # the covariance of two parts is formed, or of a few that are read together
+        width = min(2 * max(grid), 2 * MOST_NEURONS)
+        held_bytes = 3 * 8 * width**2
+        shared_s = statistics_s(target.n_test, width)
+    else:
+        width = target.width
+        held_bytes = cka_bytes(target.n_test, width, method, estimator)
+        shared_s = cka_shared_s(target.n_test, width, estimator)
+
     def task(part: Sequence[_Curve], seconds: float) -> CkaTask:
         return CkaTask(
             store_url=url,
@@ -131,12 +140,9 @@ def _planned(
                 *(((train_id, target.training_rows),) if train_id is not None else ()),
             ),
             predicted_s=seconds,
-            predicted_bytes=BARE_BYTES + cka_bytes(target.n_test, width, method, estimator),
+            predicted_bytes=BARE_BYTES + held_bytes,
         )
 
-    # Of a gathered layer the covariance of two subsets is formed, pair by pair.
-    width = target.width if not target.gathered else 2 * min(max(grid), MOST_NEURONS)
-    shared_s = cka_shared_s(target.n_test, width, estimator)
     tasks: list[CkaTask] = []
     part: list[_Curve] = []
     seconds = shared_s

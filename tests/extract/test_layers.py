@@ -182,3 +182,18 @@ def test_the_models_own_head_is_not_penultimate():
     widths = layer_widths(load("torchvision:resnet18", input_size=64), [LayerSpec(layer="fc"), LayerSpec()])
     assert widths == {"fc": 1000, "penultimate": 512}
     assert isinstance(torchvision.models.resnet18().fc, torch.nn.Linear)
+
+
+def test_the_stages_of_a_resnet50_have_the_widths_of_the_paper():
+    spec = ModelSpec(name="resnet50", source="timm:resnet50", weights="random:0")
+    loaded = load_model(spec)
+    before = {k: v.clone() for k, v in loaded.module.named_buffers()}
+    layers = resolve_layers(loaded, [LayerSpec(layer="layer*.*.act3", pool="flatten"), LayerSpec(layer="global_pool")])
+    stages = {1: (3, 802_816), 2: (4, 401_408), 3: (6, 200_704), 4: (3, 100_352)}
+    expected = [(f"layer{s}.{i}.act3", width) for s, (n, width) in stages.items() for i in range(n)]
+    assert [(layer.name, layer.width) for layer in layers] == [*expected, ("global_pool", 2048)]
+    assert sum(layer.width for layer in layers) == 5_521_408
+    # Only what is small enough is stored whole, and finding all that out moves no running statistic.
+    assert [layer.keep for layer in layers] == ["subsets"] * 16 + ["whole"]
+    after = dict(loaded.module.named_buffers())
+    assert all(torch.equal(after[k], v) for k, v in before.items())
