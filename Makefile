@@ -3,11 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PACKAGES := store extract probe aggregate drfarm
 
-.PHONY: help install demo test format lint types layers tests bench clean
+.PHONY: help install demo test format lint types layers tests bench faults clean
 
 help:
 	@echo "make demo   install what is needed, then measure a small network on scanned digits"
 	@echo "make test   everything CI checks: format, lint, types, layers, tests"
+	@echo "make faults a whole study on a real object store that is killed on the way (needs Debian's ceph and radosgw)"
 	@echo "make bench  speeds, each beside its baseline of the same run (docs/performance.md)"
 
 install: .venv/.installed
@@ -40,6 +41,9 @@ tests: install
 
 bench: install
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)
+
+faults: install
+	$(BIN)/python -m pytest tests/faults/s3_store.py tests/faults/s3_study.py
 
 clean:
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -3,31 +3,22 @@
 `ObstoreObjects` serves both through `obstore`: a put is atomic (a reader sees the old object, the new one or none).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.request import url2pathname
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore, MemoryStore, from_url
 
-from store.errors import Corrupt, InvalidRequest, NotFound, StorageFailure
+from store._objects_claims import HIDDEN
+from store._objects_errors import translated
+from store._objects_listing import ObjectInfo, listing
+from store._objects_s3 import Bucket
+from store.errors import Corrupt, InvalidRequest, NotFound
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectInfo:
-    """One object in a listing."""
-
-    key: str
-    """Name below the root, with ``/`` between segments."""
-    size_bytes: int
-    """Size."""
-    modified: datetime
-    """When it was last written, by the storage's clock (UTC)."""
+__all__ = ["ObjectInfo", "Objects", "ObstoreObjects", "open_objects"]
 
 
 class Objects(Protocol):
@@ -67,35 +58,12 @@ class Objects(Protocol):
         ...
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; one that is absent already is no error."""
+        """Remove objects; one that is absent already is no error.
+
+        The first goes before all others and the last two after them, in their order: killed in between, what says that
+        something is whole is gone, and what says where it is is there. Those between may go in any order.
+        """
         ...
-
-
-@contextmanager
-def _translated(action: str, url: str, key: str) -> Iterator[None]:
-    """Raise our errors, with the address, for the library's; refuse a name that could leave the root."""
-    if key and any(part in ("", ".", "..") for part in key.split("/")):
-        raise InvalidRequest(f"{url}: {key!r} can't name an object: it has an empty segment, or one of dots.")
-    try:
-        yield
-    except FileNotFoundError as e:
-        raise NotFound(f"{url}: there is no object {key!r}.") from e
-    except ValueError as e:
-        raise InvalidRequest(f"{url}: {key!r} can't name an object: {e}.") from e
-    except (BaseError, OSError) as e:
-        reason = str(e).split("\n", 1)[0]
-        remedy = "Check the disk, the address and the permissions; it is safe to run again."
-        if "os error 28" in str(e) or "No space left" in str(e):
-            remedy = "The disk is full: free some space, then run again; what is finished is kept."
-        elif any(s in str(e) for s in ("os error 27", "File too large", "os error 122", "quota exceeded")):
-            remedy = "A quota or a limit on file sizes is reached: raise it or free some space, then run again."
-        elif any(s in str(e) for s in ("os error 30", "os error 13", "os error 1)", "Permission denied")):
-            remedy = (
-                "The place is read-only for this user: choose another store with --store, or change its permissions."
-            )
-        elif any(s in str(e) for s in ("os error 20", "os error 17", "Not a directory", "File exists")):
-            remedy = "A file stands where a folder is needed: choose another store with --store."
-        raise StorageFailure(f"{url}: could not {action} {key!r}: {reason}. {remedy}") from e
 
 
 _PIECE = 2**19
@@ -111,15 +79,20 @@ class ObstoreObjects:
     def __init__(self, url: str, *, create: bool = False) -> None:
         self._url = url
         self._local: Path | None = None
+        self._bucket: Bucket | None = None
+        if url.startswith(("s3://", "s3a://")):
+            self._bucket = Bucket(url)
+            self._store: Any = self._bucket.store
+            return
         if url.startswith("memory://"):
-            self._store: Any = _MEMORY.setdefault(url, MemoryStore())
+            self._store = _MEMORY.setdefault(url, MemoryStore())
             return
         if "://" in url and not url.startswith("file://"):
-            with _translated("open", url, ""):
+            with translated("open", url, ""):
                 self._store = from_url(url)
             return
         self._local = Path(url2pathname(url.removeprefix("file://"))) if url.startswith("file://") else Path(url)
-        with _translated("make the folder", url, ""):
+        with translated("make the folder", url, ""):
             self._store = LocalStore(str(self._local), mkdir=create) if create or self._local.is_dir() else None
         if self._store is None:
             raise NotFound(
@@ -144,17 +117,35 @@ class ObstoreObjects:
     def __reduce__(self) -> tuple[Any, ...]:
         return (ObstoreObjects, (self._url,))
 
+    def __repr__(self) -> str:
+        return f"ObstoreObjects({self._url!r})"
+
+    def check(self) -> None:
+        """Make sure that a bucket is there and the credentials are right; a disk is looked at when it is opened.
+
+        Raises
+        ------
+        StorageFailure
+            If they are not, or the server does not answer within a few seconds.
+        """
+        if self._bucket is not None:
+            self._bucket.check()
+
     def get(self, key: str) -> bytes:
         """Return the object's bytes."""
-        with _translated("read", self._url, key):
+        if self._bucket is not None:
+            return self._bucket.get(key)
+        with translated("read", self._url, key):
             if self._local is not None:
                 return (self._local / key).read_bytes()
             return obstore.get(self._store, key).bytes().to_bytes()
 
     def read_into(self, key: str, buffer: memoryview, seen: Callable[[memoryview], None] | None = None) -> None:
         """Fill ``buffer``; a local file is read straight into it, with no second copy, and looked at while in cache."""
-        with _translated("read", self._url, key):
-            if self._local is not None:
+        with translated("read", self._url, key):
+            if self._bucket is not None:
+                done, rest = self._bucket.read_into(key, buffer, seen)
+            elif self._local is not None:
                 with (self._local / key).open("rb", buffering=0) as f:
                     done = 0
                     while done < len(buffer) and (n := f.readinto(buffer[done : done + _PIECE])):
@@ -176,12 +167,17 @@ class ObstoreObjects:
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write the object."""
-        with _translated("write", self._url, key):
+        if self._bucket is not None:
+            self._bucket.put(key, data)
+            return
+        with translated("write", self._url, key):
             obstore.put(self._store, key, data, use_multipart=False)
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Write the object unless there is one."""
-        with _translated("write", self._url, key):
+        if self._bucket is not None:
+            return self._bucket.put_new(key, data)
+        with translated("write", self._url, key):
             try:
                 obstore.put(self._store, key, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -190,8 +186,10 @@ class ObstoreObjects:
 
     def exists(self, key: str) -> bool:
         """Say whether there is such an object."""
+        if self._bucket is not None:
+            return self._bucket.exists(key)
         try:
-            with _translated("look for", self._url, key):
+            with translated("look for", self._url, key):
                 obstore.head(self._store, key)
         except NotFound:
             return False
@@ -199,31 +197,37 @@ class ObstoreObjects:
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """Return what lies below ``prefix``."""
-        with _translated("list", self._url, prefix):
-            pages = obstore.list(self._store, prefix or None, chunk_size=1000)
-            found = [
-                ObjectInfo(key=o["path"], size_bytes=o["size"], modified=o["last_modified"])
-                for page in pages
-                for o in page
-            ]
-        return sorted(found, key=lambda o: o.key)
+        if self._bucket is not None:
+            return [o for o in self._bucket.listed(prefix) if not _hidden(o.key)]
+        with translated("list", self._url, prefix):
+            return listing(obstore.list(self._store, prefix or None, chunk_size=1000))
 
     def first(self, prefix: str) -> str | None:
         """Return one object's name."""
-        with _translated("list", self._url, prefix):
+        endpoint = None if self._bucket is None else self._bucket.address.endpoint
+        with translated("list", self._url, prefix, endpoint=endpoint):
             for page in obstore.list(self._store, prefix or None, chunk_size=1):
                 for o in page:
-                    return str(o["path"])
+                    if self._bucket is None or not _hidden(o["path"]):
+                        return str(o["path"])
         return None
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects."""
+        if self._bucket is not None:
+            self._bucket.delete(list(keys))
+            return
         for key in keys:
             try:
-                with _translated("delete", self._url, key):
+                with translated("delete", self._url, key):
                     obstore.delete(self._store, key)
             except NotFound:
                 continue
+
+
+def _hidden(key: str) -> bool:
+    """Say whether an object is none of the store's, but of how a bucket is written."""
+    return key.startswith(f"{HIDDEN}/")
 
 
 def open_objects(url: str | Path, *, create: bool = False) -> ObstoreObjects:
@@ -233,12 +237,16 @@ def open_objects(url: str | Path, *, create: bool = False) -> ObstoreObjects:
     ------
     NotFound
         If it is a local folder that does not exist and ``create`` is not asked.
+    InvalidRequest
+        If it is no address.
     StorageFailure
-        If it can't be made or reached.
+        If it can't be made or reached, or the credentials of a bucket are refused.
     """
     text = str(url)
     if not text:
         raise InvalidRequest("the store's address is empty: give a path or s3://bucket/prefix.")
     if "://" not in text:
         text = str(Path(text).expanduser().absolute())
-    return ObstoreObjects(text, create=create)
+    objects = ObstoreObjects(text, create=create)
+    objects.check()
+    return objects

@@ -32,7 +32,7 @@ RIDGE = {
         (bench_store.bench, {"n": 300, "width": 32}, 4),
         (
             bench_extract.bench,
-            {"n_images": 64, "n_photographs": 8, "n_long": 600, "network": "test_resnet"},
+            {"n_images": 64, "n_photographs": 8, "n_long": 2000, "network": "test_resnet"},
             4 + 2 * torch.cuda.is_available(),
         ),
         (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40, "n_planned": 1000}, 2),
