@@ -33,7 +33,7 @@ RIDGE = {
         (
             bench_extract.bench,
             {"n_images": 64, "n_photographs": 8, "n_long": 2000, "network": "test_resnet"},
-            4 + 2 * torch.cuda.is_available(),
+            4 + 2 * (torch.cuda.is_available() or torch.get_num_threads() > 1),
         ),
         (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40, "n_planned": 1000}, 2),
         (bench_redundancy.bench, {"n_cells": 20}, 2),
