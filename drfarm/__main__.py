@@ -2,9 +2,12 @@
 
 import sys
 
+from drfarm.openmp import wait_briefly
+
 
 def main() -> None:
     """Run the command; an interrupt while its libraries load ends as quietly as any later one."""
+    wait_briefly()
     try:
         from drfarm.cli import main as run_command
     except KeyboardInterrupt:

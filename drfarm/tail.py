@@ -1,21 +1,21 @@
-"""The end of a study: its last tasks are halved, so that workers finish together. Pure (no I/O)."""
+"""The end of a study: its last tasks are cut smaller, so that workers finish together. Pure (no I/O)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from probe import ProbeTask, RidgeProtocol, SubsetGroup, Task, sizes_of
 
-TAIL = 1 / 16
-"""Tasks that make up this share of all predicted time, and at least one, are halved ..."""
+TAIL = 1 / 8
+"""Tasks that make up this share of all predicted time, and at least one, are halved; the last half of them again ..."""
 LEAST_S = 2.0
 """... where a half is predicted to take so long: each half reads the features anew."""
 
 
-def halve_tail(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """Halve the last tasks, and put the halves last.
+def cut_tail(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Halve the last tasks, the very last twice, and put the parts last.
 
-    As many equal tasks as workers, and one more, would leave all workers but one idle while it runs. Results do not
-    depend on how subsets are cut into tasks.
+    As many equal tasks as workers, and one more, would leave all workers but one idle while it runs; and workers drift
+    apart over a long study, by about a task. Results do not depend on how subsets are cut into tasks.
 
     Parameters
     ----------
@@ -27,11 +27,15 @@ def halve_tail(tasks: Sequence[Task]) -> tuple[Task, ...]:
     tuple of Task
         The same subsets, each once, dearest first.
     """
-    tail_s = TAIL * sum(t.predicted_s for t in tasks)
+    return _halved(_halved(tasks, TAIL), TAIL / 2)
+
+
+def _halved(tasks: Sequence[Task], share: float) -> tuple[Task, ...]:
+    """Halve the last tasks that make up a share of all predicted time, and at least one."""
+    tail_s = share * sum(t.predicted_s for t in tasks)
     kept, halves = list(tasks), list[Task]()
     while kept and (not halves or sum(t.predicted_s for t in halves) + kept[-1].predicted_s <= tail_s):
-        parts = _halves(kept.pop())
-        halves += parts
+        halves += _halves(kept.pop())
     return tuple(sorted([*kept, *halves], key=lambda t: -t.predicted_s))
 
 

@@ -11,7 +11,7 @@ from drfarm.gathering import measurable, part_sizes
 from drfarm.refinement import AskedCurve, Refinement
 from drfarm.study import Study
 from drfarm.study_measures import AccuracyMeasure
-from drfarm.tail import halve_tail
+from drfarm.tail import cut_tail
 from drfarm.targets import Target
 from probe import (
     Method,
@@ -69,7 +69,7 @@ def plan_tasks(
     # Two data sets with the same images, or two models with the same weights, ask for the same batch: it runs once.
     once = {t.batch_id: t for t in tasks}.values()
     first = _statistics_tasks(url, targets, list(once), store)
-    return (*first, *halve_tail(sorted(once, key=lambda t: -t.predicted_s))), counts
+    return (*first, *cut_tail(sorted(once, key=lambda t: -t.predicted_s))), counts
 
 
 def _asked(

@@ -1,7 +1,7 @@
 """Farms: tasks handed to worker processes, here or in a running cluster. Only this package imports distributed."""
 
 from drfarm.farm._feed import ATTEMPTS, Failure
-from drfarm.farm._settings import start_tracker
+from drfarm.farm._settings import prepare_workers, start_tracker
 from drfarm.farm.gpus import DECODE_WORKERS, RESOURCE, count_gpus, gpu_places
 from drfarm.farm.joined import ClusterWorker, cluster_workers
 from drfarm.farm.options import FarmOptions, check_address, check_device, check_tasks
@@ -22,6 +22,7 @@ __all__ = [
     "cluster_workers",
     "count_gpus",
     "gpu_places",
+    "prepare_workers",
     "run_network_tasks",
     "run_tasks",
     "start_tracker",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
-from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts
+from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts, prepare_workers
 from drfarm.farm.gpus import Place
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def local_farm(places: Sequence[Place], memory_limit: int, *, networks: bool) ->
     networks
         Whether they run networks: with all threads, and each with an environment of its own.
     """
+    if not networks:
+        prepare_workers()  # they load while this process loads the same
     from distributed import Client, LocalCluster
 
     with contextlib.ExitStack() as stack:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
@@ -67,6 +67,18 @@ def configured(environment: Mapping[str, str], method: str) -> Iterator[None]:
         if method == "forkserver":
             get_mp_context().set_forkserver_preload(_IMPORTED_ONCE)
         yield
+
+
+def prepare_workers() -> None:
+    """Begin to load what workers need, in the process that they are forked from; returns at once.
+
+    Loading takes seconds: called while something else is still to be done, workers are there when it is.
+    """
+    if METHOD != "forkserver":
+        return
+    multiprocessing.get_context(METHOD).set_forkserver_preload(_IMPORTED_ONCE)
+    with _environment(ONE_THREAD), deaf_to_interrupts():
+        forkserver.ensure_running()
 
 
 def start_tracker() -> None:

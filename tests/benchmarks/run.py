@@ -1,7 +1,13 @@
 """Run every benchmark and print one table: `make bench`, or `make bench ONLY=cka`."""
 
+# ruff: noqa: E402
+
 import platform
 import sys
+
+from drfarm.openmp import wait_briefly
+
+wait_briefly()  # as the command does, before anything loads torch
 
 import bench_cka
 import bench_extract
