@@ -1,7 +1,8 @@
 # Everything a person or CI does here. `make demo` and `make test` need git, make, Python 3.11 and a package registry.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PACKAGES := store extract probe aggregate drfarm
+# Tests and farms start hundreds of interpreters, which would compile torch anew each time where this is set.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test format lint types layers tests bench faults clean
 
@@ -16,7 +17,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: install
