@@ -38,7 +38,7 @@ layers: install
 	$(BIN)/lint-imports --no-logo
 
 tests: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: install
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)

@@ -12,7 +12,7 @@ from extract import DatasetSpec, ModelSpec
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_torch_thread():
     """Tiny networks gain nothing from more, and on a busy machine threads that wait for one another cost seconds."""
     before = torch.get_num_threads()
