@@ -8,12 +8,12 @@ a set that is put twice is one object. `RepresentationKey.neurons` is this diges
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from store._reread import Checked, reread
 from store.errors import Corrupt, InvalidRequest, NotFound
 from store.objects import ObstoreObjects
 
@@ -90,28 +90,22 @@ class NeuronSets:
         """Return the sets that are kept, in order."""
         return [m[1] for o in self._objects.list(ROOT) if (m := _NAME.match(o.key))]
 
-    def check(self) -> Iterator[tuple[str, str | None, Callable[[], None]]]:
+    def check(self) -> Iterator[Checked]:
         """Re-read every set.
 
         Yields
         ------
-        tuple
+        Checked
             Name of the object; what is wrong with it, None where it is what was written; what removes it: planning a
             study that needs it puts it there again.
         """
-        for info in self._objects.list(ROOT):
-            match = _NAME.match(info.key)
-            reason = None
-            if match is None:
-                reason = f"{info.key} is no name of a set of neurons; drfarm did not write it."
-            else:
-                try:
-                    self.get(match[1])
-                except NotFound:  # removed since it was listed
-                    continue
-                except Corrupt as e:
-                    reason = str(e)
-            yield info.key, reason, partial(self._objects.delete, [info.key])
+        yield from reread(self._objects, ROOT, self._reread)
+
+    def _reread(self, name: str) -> None:
+        match = _NAME.match(name)
+        if match is None:
+            raise Corrupt(f"{name} is no name of a set of neurons; drfarm did not write it.")
+        self.get(match[1])
 
 
 def digest_of(indices: NDArray[np.int64], layer_width: int) -> str:

@@ -5,12 +5,12 @@ rates/<kind>/<key>.json     one record, atomic, with its own digest; the newest 
 They are only predictions: one that is damaged or of another layout is as good as none, and nobody stops for it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from store import records
+from store._reread import Checked, reread
 from store.errors import Corrupt, NotFound
 from store.ids import JSON, check_name, path_segment
 from store.objects import ObstoreObjects
@@ -65,24 +65,16 @@ class RateStore:
             found.append((value["at"], value["key"], dict(value["record"])))
         return [record for *_, record in sorted(found, key=lambda f: f[:2])]
 
-    def check(self) -> Iterator[tuple[str, str | None, Callable[[], None]]]:
+    def check(self) -> Iterator[Checked]:
         """Re-read every record.
 
         Yields
         ------
-        tuple
+        Checked
             Name of the object; what is wrong with it, None where it is what was written; what removes it: the next
             run measures anew.
         """
-        for info in self._objects.list(ROOT):
-            reason = None
-            try:
-                self._read(info.key)
-            except NotFound:  # removed since it was listed
-                continue
-            except Corrupt as e:
-                reason = str(e)
-            yield info.key, reason, partial(self._objects.delete, [info.key])
+        yield from reread(self._objects, ROOT, self._read)
 
     def _read(self, name: str) -> dict[str, Any]:
         value = records.from_bytes(self._objects.get(name), where=name)

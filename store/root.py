@@ -1,12 +1,12 @@
 """One root holds everything: features, their ledger, their statistics and results. A store is the only state."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from store import records, views
+from store._reread import Checked, reread
 from store.errors import Corrupt, NotFound, UnsupportedFormat
 from store.features import FeatureStore
 from store.ids import canonical_json, check_name
@@ -105,24 +105,16 @@ class Store:
             named[o.key.removeprefix("studies/").removesuffix(".json")] = None if ids is None else frozenset(ids)
         return named
 
-    def check_studies(self) -> Iterator[tuple[str, str | None, Callable[[], None]]]:
+    def check_studies(self) -> Iterator[Checked]:
         """Re-read what is kept of every study.
 
         Yields
         ------
-        tuple
+        Checked
             Name of the object; what is wrong with it, None where it is what was written; what removes it: the next
             run of the study writes it anew.
         """
-        for info in self.objects.list("studies"):
-            reason = None
-            try:
-                records.from_bytes(self.objects.get(info.key), where=info.key)
-            except NotFound:  # removed since it was listed
-                continue
-            except Corrupt as e:
-                reason = str(e)
-            yield info.key, reason, partial(self.objects.delete, [info.key])
+        yield from reread(self.objects, "studies", lambda name: records.from_bytes(self.objects.get(name), where=name))
 
 
 def _study_object(name: str) -> str:

@@ -3,11 +3,11 @@
 settings/<name>.json     one record with its own digest; the first to write it wins
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from store import records
+from store._reread import Checked, reread
 from store.errors import Corrupt, NotFound
 from store.ids import JSON, path_segment
 from store.objects import ObstoreObjects
@@ -59,24 +59,16 @@ class SettingStore:
         except NotFound:
             return None
 
-    def check(self) -> Iterator[tuple[str, str | None, Callable[[], None]]]:
+    def check(self) -> Iterator[Checked]:
         """Re-read every record.
 
         Yields
         ------
-        tuple
+        Checked
             Name of the object; what is wrong with it, None where it is what was written; what removes it: the next
             run finds the settings anew, and may find others.
         """
-        for info in self._objects.list(ROOT):
-            reason = None
-            try:
-                self._read(info.key)
-            except NotFound:  # removed since it was listed
-                continue
-            except Corrupt as e:
-                reason = str(e)
-            yield info.key, reason, partial(self._objects.delete, [info.key])
+        yield from reread(self._objects, ROOT, self._read)
 
     def _read(self, name: str) -> dict[str, Any]:
         value = records.from_bytes(self._objects.get(name), where=name)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from drfarm.cli import main
 # No property has a deadline: machines are shared and noisy.
 settings.register_profile("drfarm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("drfarm")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them the commands that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
