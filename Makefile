@@ -4,12 +4,15 @@ BIN := .venv/bin
 # Tests and farms start hundreds of interpreters, which would compile torch anew each time where this is set.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Each needs servers of its own (Debian's packages); random_faults.py runs for DRFARM_FAULT_MINUTES (60).
+FAULTS := $(wildcard tests/faults/s3_*.py tests/faults/network.py tests/faults/slurm_study.py tests/faults/random_faults.py)
+
 .PHONY: help install demo test format lint types layers tests bench faults clean
 
 help:
 	@echo "make demo   install what is needed, then measure a small network on scanned digits"
 	@echo "make test   everything CI checks: format, lint, types, layers, tests"
-	@echo "make faults a whole study on a real object store that is killed on the way (needs Debian's ceph and radosgw)"
+	@echo "make faults real servers and real faults for more than an hour; ONLY=tests/faults/X.py for one (docs/faults.md)"
 	@echo "make bench  speeds, each beside its baseline of the same run (docs/performance.md)"
 
 install: .venv/.installed
@@ -44,7 +47,7 @@ bench: install
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)
 
 faults: install
-	$(BIN)/python -m pytest tests/faults/s3_store.py tests/faults/s3_study.py
+	$(BIN)/python -m pytest -s $(or $(ONLY),$(FAULTS))
 
 clean:
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from drfarm import _show
-from drfarm.farm import FarmOptions
+from drfarm.farm import PATIENCE_S, TLS_VARIABLE, FarmOptions
 from extract import parse_shard
 
 EXIT_FAILED, EXIT_WRONG, EXIT_INTERRUPTED = 1, 2, 130
@@ -40,7 +40,28 @@ ShardText = Annotated[
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option("--scheduler", metavar="ADDRESS", help="Use the workers of a running cluster: tcp://HOST:PORT."),
+    typer.Option("--scheduler", metavar="ADDRESS", help="Use the workers of a running cluster: tls://HOST:PORT."),
+]
+ClusterKind = Annotated[
+    Literal["local", "slurm", "kubernetes"],
+    typer.Option("--cluster", help="Where workers are started; for slurm and kubernetes with --cluster-config."),
+]
+ClusterConfig = Annotated[
+    Path | None,
+    typer.Option("--cluster-config", metavar="FILE", help="Settings of that cluster (YAML; see docs/clusters.md)."),
+]
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls", metavar="FOLDER", envvar=TLS_VARIABLE, help="Certificates for a cluster at tls://; see drfarm certs."
+    ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Use plain tcp:// beyond this machine: inside a network that you trust.")
+]
+Patience = Annotated[
+    float,
+    typer.Option("--patience", metavar="SECONDS", min=0, help="How long a scheduler that went away is waited for."),
 ]
 Gpus = Annotated[
     int | None,
@@ -66,8 +87,14 @@ def run_options(
     decode_workers: int | None = None,
     shard: str | None = None,
     scheduler: str | None = None,
+    cluster: Literal["local", "slurm", "kubernetes"] = "local",
+    cluster_config: Path | None = None,
+    tls: Path | None = None,
+    insecure: bool = False,
+    patience: float = PATIENCE_S,
     gpus: int | None = None,
     probe_device: str = "cpu",
+    dashboard_port: int = 0,
 ) -> Any:
     """Return `drfarm.RunOptions` of what was given; modules beside the study file are found."""
     from drfarm.run_options import RunOptions
@@ -82,7 +109,13 @@ def run_options(
             n_workers=workers,
             memory_limit_bytes=_show.parse_size(memory_limit),
             scheduler=scheduler,
+            cluster=cluster,
+            cluster_config=cluster_config,
+            tls=tls,
+            insecure=insecure,
+            patience_s=patience,
             n_gpus=gpus,
+            dashboard_port=dashboard_port,
         ),
         python_path=study.absolute().parent,
     )

@@ -13,14 +13,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from drfarm.progress import bytes_text
 from drfarm.run_options import RunReport
-from drfarm.status import StageStatus
 from extract import Shard
 from store import InvalidRequest, RepresentationInfo, Store
 from store.schema import KINDS
 
 GROWS = "refine   sizes will be added where DR is decided, round by round: how many is known when these are measured"
 """Said of a study that refines."""
+size = bytes_text
+"""How sizes are said."""
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -32,15 +34,6 @@ def parse_size(text: str | None) -> int | None:
     if match is None or match[2].lower() not in _UNITS:
         raise InvalidRequest(f"--memory-limit: a size has the form 4GiB or 500MB, got {text!r}.")
     return int(float(match[1]) * _UNITS[match[2].lower()])
-
-
-def size(n_bytes: float) -> str:
-    """Return a size as people say it."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.1f} TiB"
 
 
 def default_folder(store_url: str, study: str) -> Path:
@@ -59,21 +52,6 @@ def shard_text(shard: Shard, report: RunReport) -> str:
     if not report.complete:
         return f"{part}. {rest}\nno representation is complete yet."
     return "\n".join([f"{part}. {rest}", *(f"complete: {name}" for name in report.complete)])
-
-
-def status_text(stages: Sequence[StageStatus], failures: Sequence[dict[str, Any]], *, grows: bool) -> str:
-    """Tell how far each stage is."""
-    lines = []
-    for s in stages:
-        if s.n_all:
-            failed = f", {s.n_failed} failed" if s.n_failed else ""
-            lines.append(f"{s.stage:8} {s.n_done:,} of {s.n_all:,} {s.unit} done{failed}")
-    if grows:
-        lines.append(GROWS)
-    lines += [f"failed: {f['what']}: {f['error']}" for f in failures]
-    if failures:
-        lines.append("the next run tries what failed again.")
-    return "\n".join(lines)
 
 
 def failures_text(report: RunReport) -> str:

@@ -48,14 +48,20 @@ class ProbeCost:
         project = 2.0 * (self.n_train + self.n_test) * self.width * max(sizes) / _FLOP32_PER_S if parsed.projects else 0
         return project + self._stack_s(sizes)
 
+    @property
+    def stack_s(self) -> float:
+        """Predicted time of a stack whatever is in it, in seconds: cutting one in two costs it anew."""
+        if not isinstance(self.protocol, SgdProtocol):
+            return 0.0
+        return self.protocol.epochs * -(-self.n_train // self.protocol.batch_size) * _SGD_STEP_S
+
     def _stack_s(self, sizes: Sequence[int]) -> float:
         n, n_classes, largest = self.n_train, self.n_classes, max(sizes)
         match self.protocol:
             case SgdProtocol():
                 copies = max(1, len(self.protocol.learning_rates))
                 flop = 4.0 * n * n_classes * sum(sizes) * copies
-                steps = -(-n // self.protocol.batch_size)
-                return self.protocol.epochs * (flop / _SGD_FLOP_PER_S + steps * _SGD_STEP_S)
+                return self.protocol.epochs * flop / _SGD_FLOP_PER_S + self.stack_s
             case RidgeProtocol():
                 factor = (largest**3 / 3.0 + self.n_test * largest**2) / _FLOP64_PER_S
                 scores = (

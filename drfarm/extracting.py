@@ -29,13 +29,23 @@ def on_workers(options: RunOptions) -> bool:
     InvalidRequest
         If more GPUs are asked for than there are.
     """
-    if options.farm.scheduler is not None:
+    if options.farm.elsewhere:
         return True
     return options.shard is None and len(gpu_places(options.farm.n_gpus, device=options.device)) > 1
 
 
-def extract(plan: StudyPlan, store: Store, options: RunOptions, reporter: Reporter, report: RunReport) -> StudyPlan:
+def extract(
+    plan: StudyPlan,
+    store: Store,
+    options: RunOptions,
+    reporter: Reporter,
+    report: RunReport,
+    *,
+    only: frozenset[str] | None = None,
+) -> StudyPlan:
     """Extract what is missing, as far as it is asked for, and return the plan that holds afterwards.
+
+    ``only`` names the jobs to run; None is all.
 
     A representation of which a value is beyond float16 falls back to float32, here or in another process: its id is
     another one then. The study is planned again, and what is missing now is made.
@@ -43,7 +53,11 @@ def extract(plan: StudyPlan, store: Store, options: RunOptions, reporter: Report
     failed: set[str] = set()
     first = True
     while True:
-        groups = [g for g in (tuple(j for j in group if j.name not in failed) for group in plan.groups_left) if g]
+        left = (
+            tuple(j for j in group if j.name not in failed and (only is None or j.name in only))
+            for group in plan.groups_left
+        )
+        groups = [group for group in left if group]
         if not groups:
             return plan
         stage = _Stage(plan, groups, store, options, reporter, report)
@@ -97,7 +111,7 @@ class _Stage:
         self._report.n_chunks_missing = 0
         total = sum(j.n_forwards for g in self._groups for j in g) // (1 if shard is None else shard.count)
         with self._reporter.stage("extract", total, "images") as meter:
-            if tasks and (farm.scheduler is not None or len(tasks) > 1):
+            if tasks and (farm.elsewhere or len(tasks) > 1):
                 self._on_workers(tasks, meter)
             else:
                 for group in self._groups:
@@ -123,7 +137,7 @@ class _Stage:
             if self._has_fallen(group):  # another process found out first: planned again, it is made in float32
                 return
             if len(group) == 1:
-                self._give_up(group[0], str(e), attempts=1)
+                self._give_up(group[0], str(e), meter, attempts=1, n=group[0].n_forwards)
                 return
             self._reporter.message(f"{group_name(group)} failed together, so each is run by itself: {e}")
             for job in group:
@@ -141,7 +155,7 @@ class _Stage:
 
         def done(task: ExtractionTask, told: ShardReport) -> None:
             self._report.n_images += told.report.n_forwarded
-            meter.advance(task.n_forwards)
+            meter.advance(task.n_forwards, batch=task.batch_id)
             self._told(task.jobs, told.report, told.n_masked)
             line = sums[task.ids].add(told.report) if task.ids in sums else None
             if line is not None:
@@ -150,13 +164,19 @@ class _Stage:
         def failed(failure: Failure[ExtractionTask]) -> None:
             task = failure.task
             if self._has_fallen(task.jobs):
+                meter.withdrawn(task.batch_id)
                 return
             if len(task.jobs) > 1:
                 again.extend(one_by_one(task))
-                self._reporter.message(f"failed, so each network is run by itself: {task.title}: {failure.error}")
+                meter.retried(task.batch_id, task.title, f"each network by itself, as it failed: {failure.error}")
                 return
-            meter.advance(task.n_forwards)
-            self._give_up(task.jobs[0], failure.error, attempts=failure.attempts)
+            job, n = task.jobs[0], task.n_forwards
+            if job.name in self._failed:  # another shard of it failed: once is enough
+                meter.advance(n, batch=task.batch_id)
+                return
+            self._give_up(
+                job, failure.error, meter, attempts=failure.attempts, n=n, log=failure.log, batch=task.batch_id
+            )
 
         def more() -> list[ExtractionTask]:
             found = [t for t in again if t.jobs[0].name not in self._failed]
@@ -170,14 +190,19 @@ class _Stage:
             work=run_extraction_task,
             done=done,
             failed=failed,
-            retried=lambda task, why: self._reporter.message(f"trying again: {task.title}: {why}"),
+            retried=lambda task, why: meter.retried(task.batch_id, task.title, why),
             more=more,
+            amount=lambda task: task.n_forwards,
+            amount_done=lambda _, told: told.report.n_forwarded,
+            started=lambda task, worker: meter.started(task.batch_id, task.title, worker, n=task.n_forwards),
+            crew=meter.workers,
+            say=self._reporter.message,
         )
 
     def _told(self, group: Group, done: ExtractionReport, n_masked: int) -> None:
         if done.complete:
             for job in group:
-                self._store.results.clear_failure(_failure_id(job))
+                self._store.results.clear_failure(failure_name(job))
         if done.fallbacks:
             layers = "1 layer" if len(done.fallbacks) == 1 else f"{len(done.fallbacks)} layers"
             self._reporter.message(f"note: {done.name}: {layers} with values beyond float16, stored in float32")
@@ -187,22 +212,31 @@ class _Stage:
                 f"masked; the first is {done.masked[0]}"
             )
 
-    def _give_up(self, job: ExtractionJob, error: str, *, attempts: int) -> None:
-        if job.name in self._failed:  # another shard of it failed: once is enough
-            return
+    def _give_up(
+        self,
+        job: ExtractionJob,
+        error: str,
+        meter: Meter,
+        *,
+        attempts: int,
+        n: float,
+        log: str = "",
+        batch: str | None = None,
+    ) -> None:
         self._failed.add(job.name)
         self._report.failures.append((f"extract {job.name}", error))
+        name = failure_name(job)
         record_failure(
             self._store,
-            _failure_id(job),
+            name,
             study=self._study,
             stage="extract",
             what=job.name,
             error=error,
             attempts=attempts,
+            log=log,
         )
-        tried = "" if attempts == 1 else f" after {attempts} attempts"
-        self._reporter.message(f"failed{tried}: extract {job.name}: {error}")
+        meter.failed(batch or name, f"extract {job.name}", error, attempts=attempts, n=n)
 
 
 class _Sum:
@@ -242,5 +276,6 @@ def _progress(group: Group, meter: Meter, shard: Shard | None) -> Callable[[int,
     return progress
 
 
-def _failure_id(job: ExtractionJob) -> str:
+def failure_name(job: ExtractionJob) -> str:
+    """Return the name under which a store keeps the failure of an extraction."""
     return failure_id("extract", job.name, *job.ids)

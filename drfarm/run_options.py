@@ -2,10 +2,12 @@
 
 import contextlib
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from drfarm.farm import FarmOptions
+from drfarm.logs import without_secrets
 from extract import Shard
 from store import JSON, InvalidRequest, StorageFailure, Store, content_id
 
@@ -30,7 +32,7 @@ class RunOptions:
     """Folder in which ``python:MODULE:CALLABLE`` also looks for modules, after everything that is installed."""
 
     def __post_init__(self) -> None:
-        where = self.farm.scheduler
+        where = self.farm.scheduler if self.farm.cluster == "local" else f"--cluster {self.farm.cluster}"
         if self.shard is not None and (where is not None or (self.farm.n_gpus or 1) > 1):
             raise InvalidRequest(
                 f"--shard {self.shard} is for processes that somebody else starts, one for each GPU; "
@@ -75,8 +77,43 @@ def failure_id(*parts: Any) -> str:
     return content_id([str(p) for p in parts])[:32]
 
 
-def record_failure(store: Store, name: str, *, study: str, stage: str, what: str, error: str, attempts: int) -> None:
-    """Keep a failure for `status`; on a disk that is full even that may fail, and the report names it all the same."""
-    record: dict[str, JSON] = {"study": study, "stage": stage, "what": what, "error": error, "attempts": attempts}
+def record_failure(
+    store: Store,
+    name: str,
+    *,
+    study: str,
+    stage: str,
+    what: str,
+    error: str,
+    attempts: int,
+    log: str = "",
+    work: JSON = None,
+) -> None:
+    """Keep a failure for `status` and `retry`; on a disk that is full even that may fail, and the report names it.
+
+    Parameters
+    ----------
+    store, name
+        Where, and under which name.
+    study, stage, what
+        Whose it is, of which stage, and what it was, as told to people.
+    error, attempts
+        Why, and how often it was tried.
+    log
+        The last lines of its worker's log.
+    work
+        What is to be done again, as `quarantine.described` has it.
+    """
+    record: dict[str, JSON] = {
+        "study": study,
+        "stage": stage,
+        "what": what,
+        "error": without_secrets(error),
+        "attempts": attempts,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "log": without_secrets(log),
+    }
+    if work is not None:
+        record["work"] = work
     with contextlib.suppress(StorageFailure):
         store.results.record_failure(name, record)

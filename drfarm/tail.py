@@ -1,60 +1,112 @@
-"""The end of a study: its last tasks are cut smaller, so that workers finish together. Pure (no I/O)."""
+"""Cutting tasks smaller: where there are few, or few are left; those too large for memory. Pure (no I/O)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from probe import ProbeTask, RidgeProtocol, SubsetGroup, Task, sizes_of
+from probe import ProbeTask, RidgeProtocol, SubsetGroup, Task, parse_method, sizes_of
 
-TAIL = 1 / 8
-"""Tasks that make up this share of all predicted time, and at least one, are halved; the last half of them again ..."""
 LEAST_S = 2.0
-"""... where a half is predicted to take so long: each half reads the features anew."""
+"""A task is cut where each part is predicted to take so long: each part reads the features anew."""
+MOST_FIXED = 0.5
+"""Sizes that are trained together are parted only where what each part costs anew is at most this share of it."""
 
 
-def cut_tail(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """Halve the last tasks, the very last twice, and put the parts last.
+def at_least(tasks: Sequence[Task], n: int) -> tuple[Task, ...]:
+    """Cut the longest of few tasks until there are so many, or none can be cut: each worker has one to begin with.
 
-    As many equal tasks as workers, and one more, would leave all workers but one idle while it runs; and workers drift
-    apart over a long study, by about a task. Results do not depend on how subsets are cut into tasks.
-
-    Parameters
-    ----------
-    tasks
-        In the order in which to start, dearest first.
+    Later the queue cuts by itself (`drfarm.farm._waiting`). Results do not depend on how subsets are cut into tasks.
 
     Returns
     -------
     tuple of Task
-        The same subsets, each once, dearest first.
+        The same subsets, each once; in the given order, the parts of a task in its place.
     """
-    return _halved(_halved(tasks, TAIL), TAIL / 2)
+    found = list(tasks)
+    whole: set[str] = set()
+    while len(found) < n:
+        longest = max(
+            (i for i, t in enumerate(found) if t.batch_id not in whole),
+            key=lambda i: found[i].predicted_s,
+            default=None,
+        )
+        if longest is None:
+            break
+        parts = shorter(found[longest])
+        if len(parts) == 1:
+            whole.add(found[longest].batch_id)
+        found[longest : longest + 1] = parts
+    return tuple(found)
 
 
-def _halved(tasks: Sequence[Task], share: float) -> tuple[Task, ...]:
-    """Halve the last tasks that make up a share of all predicted time, and at least one."""
-    tail_s = share * sum(t.predicted_s for t in tasks)
-    kept, halves = list(tasks), list[Task]()
-    while kept and (not halves or sum(t.predicted_s for t in halves) + kept[-1].predicted_s <= tail_s):
-        halves += _halves(kept.pop())
-    return tuple(sorted([*kept, *halves], key=lambda t: -t.predicted_s))
+def shorter(task: Task) -> tuple[Task, ...]:
+    """Cut a task by groups, or its one group by size, into two that take about half as long each.
 
-
-def _halves(task: Task) -> tuple[Task, ...]:
-    """Cut a task by groups, or its one group by size, near half of its neurons; itself where neither is possible."""
+    Returns
+    -------
+    tuple of Task
+        The same subsets, each once; the task itself where neither is possible, or not worth what a part costs anew.
+    """
     if not isinstance(task, ProbeTask) or task.predicted_s < 2 * LEAST_S:
         return (task,)
     if len(task.groups) > 1:
-        pieces = [(g, sum(g.sizes)) for g in task.groups]
-        cut = _middle([neurons for _, neurons in pieces])
-        parts = [tuple(g for g, _ in part) for part in (pieces[:cut], pieces[cut:])]
-    else:
-        (group,) = task.groups
-        if isinstance(task.setting.protocol, RidgeProtocol) or len(group.sizes) == 1:
-            return (task,)  # one factorisation serves every size
-        cut = _middle(group.sizes)
-        parts = [(replace(group, sizes=sizes_of(part)),) for part in (group.sizes[:cut], group.sizes[cut:])]
+        cut = _middle([sum(g.sizes) for g in task.groups])
+        return _with_groups(task, (task.groups[:cut], task.groups[cut:]))
+    (group,) = task.groups
+    if isinstance(task.setting.protocol, RidgeProtocol) or len(group.sizes) == 1:
+        return (task,)  # one factorisation serves every size
+    cut = _middle(group.sizes)
+    parts = _with_groups(task, [(replace(group, sizes=sizes_of(p)),) for p in (group.sizes[:cut], group.sizes[cut:])])
+    return (task,) if any(task.stack_s > MOST_FIXED * p.predicted_s for p in parts) else parts
+
+
+def halves(task: Task) -> tuple[Task, ...]:
+    """Cut a task that took more memory than a worker has into two that take less; itself where that is not possible.
+
+    Probes that are trained together take the memory of the largest sizes: the small sizes of every group go into the
+    first part, the large ones into the second. What CKA and ridge take does not depend on how many sizes are asked, so
+    ridge is cut between its groups, and CKA not at all.
+
+    Parameters
+    ----------
+    task
+        What a worker could not hold.
+
+    Returns
+    -------
+    tuple of Task
+        The same subsets, each once, in one or two tasks.
+    """
+    if not isinstance(task, ProbeTask):
+        return (task,)
+    sizes = sorted({k for g in task.groups for k in g.sizes})
+    if isinstance(task.setting.protocol, RidgeProtocol) or len(sizes) == 1:
+        if len(task.groups) == 1:
+            return (task,)
+        cut = _middle([sum(g.sizes) for g in task.groups])
+        return _with_groups(task, (task.groups[:cut], task.groups[cut:]))
+    largest = sizes[_middle(sizes) - 1]
+    small = [replace(g, sizes=part) for g in task.groups if (part := sizes_of(k for k in g.sizes if k <= largest))]
+    large = [replace(g, sizes=part) for g in task.groups if (part := sizes_of(k for k in g.sizes if k > largest))]
+    return _with_groups(task, (small, large))
+
+
+def _with_groups(task: ProbeTask, parts: Iterable[Sequence[SubsetGroup]]) -> tuple[Task, ...]:
+    """Return a task for each part of its groups; time is shared by neurons, but for what each stack costs anyhow."""
     whole = _neurons(task.groups)
-    return tuple(replace(task, groups=part, predicted_s=task.predicted_s * _neurons(part) / whole) for part in parts)
+    shared_s = max(0.0, task.predicted_s - task.stack_s * _stacks(task.groups))
+    return tuple(
+        replace(
+            task,
+            groups=tuple(part),
+            predicted_s=task.stack_s * _stacks(part) + shared_s * _neurons(part) / whole,
+        )
+        for part in parts
+    )
+
+
+def _stacks(groups: Sequence[SubsetGroup]) -> int:
+    """Return how many times something is trained: once for all sizes of a nested method."""
+    return sum(1 if parse_method(g.method).nested else len(g.sizes) for g in groups)
 
 
 def _middle(weights: Sequence[int]) -> int:

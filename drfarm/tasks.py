@@ -11,7 +11,6 @@ from drfarm.gathering import measurable, part_sizes
 from drfarm.refinement import AskedCurve, Refinement
 from drfarm.study import Study
 from drfarm.study_measures import AccuracyMeasure
-from drfarm.tail import cut_tail
 from drfarm.targets import Target
 from probe import (
     Method,
@@ -69,7 +68,7 @@ def plan_tasks(
     # Two data sets with the same images, or two models with the same weights, ask for the same batch: it runs once.
     once = {t.batch_id: t for t in tasks}.values()
     first = _statistics_tasks(url, targets, list(once), store)
-    return (*first, *cut_tail(sorted(once, key=lambda t: -t.predicted_s))), counts
+    return (*first, *sorted(once, key=lambda t: -t.predicted_s)), counts
 
 
 def _asked(
@@ -124,6 +123,7 @@ def _probe_tasks(
             detailed=frozenset(grid) if measure.k == "every" and measure.average == "sample" else None,
             statistics=((setting.train_id, setting.training_rows),) if learns else (),
             predicted_s=seconds,
+            stack_s=cost.stack_s,
             predicted_bytes=BARE_BYTES
             + int(1.25 * features)
             + max(cost.stack_bytes(g.sizes) for g in block)

@@ -1,5 +1,6 @@
 """Subsets, measures and solvers: tasks in, batches of results out. No Dask in it; tasks run anywhere."""
 
+from probe._kept import kept_by
 from probe.coordinates import Coordinates, coordinates
 from probe.errors import InvalidProbe, Mismatch, ProbeError
 from probe.logistic_protocol import LOGISTIC_PROTOCOLS, LogisticProtocol, logistic_protocol
@@ -58,6 +59,7 @@ __all__ = [
     "batch_id",
     "cka_job_id",
     "coordinates",
+    "kept_by",
     "logistic_protocol",
     "merge",
     "neuron_order",

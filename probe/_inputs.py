@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe._joined_blocks import joined
+from probe._kept import Kept
 from probe._pairing import check_clean, check_pair, held_out
 from probe._resident import Resident, all_columns
 from probe.coordinates import Coordinates
@@ -33,7 +34,8 @@ CONTROL_SEED = 0
 class Inputs:
     """The representations of one setting. Opening them refuses those that do not belong together.
 
-    Of several views every one is read: a sample counts once as each view shows it.
+    Of several views every one is read: a sample counts once as each view shows it. Training features that are in
+    ``kept`` are taken from there.
 
     Raises
     ------
@@ -44,7 +46,7 @@ class Inputs:
         If there are no rows to train or validate on.
     """
 
-    def __init__(self, store: Store, setting: ProbeSetting) -> None:
+    def __init__(self, store: Store, setting: ProbeSetting, kept: Kept | None = None) -> None:
         if setting.control is not None and setting.test_id != setting.train_id:
             raise Mismatch(
                 f"a control is scored on the rows that it is trained on, those of {setting.train_id[:12]}, and the "
@@ -73,6 +75,7 @@ class Inputs:
         if setting.control == "random-labels":
             self.labels = self.labels.copy()
             self.labels[valid] = self.labels[valid][np.random.default_rng(CONTROL_SEED).permutation(len(valid))]
+        self._kept = kept
         self._resident: Resident | None = None
 
     @property
@@ -145,6 +148,8 @@ class Inputs:
         """
         import torch
 
+        if self._resident is None and self._kept is not None:
+            self._resident = self._kept.take(self.train, view)
         if coordinates.order is None:
             self._resident = None
             x = np.zeros((self.train.n_samples, coordinates.n), np.float32)
@@ -161,6 +166,12 @@ class Inputs:
         else:
             self._resident.reorder(columns)
         return torch.from_numpy(self._resident.x), torch.from_numpy(self.labels)
+
+    def leave(self) -> None:
+        """Keep the training features that are in memory for the next task; call it when nothing uses them any more."""
+        if self._kept is not None and self._resident is not None:
+            self._kept.leave(self.train, self._resident)
+        self._resident = None
 
     def fitted_rows(self, coordinates: Coordinates) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the rows that are fitted on and no others, float32, and labels.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from probe._inputs import Inputs
+from probe._kept import Kept
 from probe._learned import Learned, learned
 from probe.coordinates import Coordinates, coordinates
 from probe.gathered import is_gathered, refuse_method, stored_columns
@@ -54,9 +55,9 @@ class _Fit:
     device: str
 
 
-def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any]]:
-    """Return one row of results for each probe of a task."""
-    inputs = Inputs(store, task.setting)
+def probe_rows(store: Store, task: ProbeTask, device: str, kept: Kept | None = None) -> list[dict[str, Any]]:
+    """Return one row of results for each probe of a task; what it reads is taken from ``kept``, and left there."""
+    inputs = Inputs(store, task.setting, kept)
     solve, protocol = _SOLVERS[type(task.setting.protocol)], task.setting.protocol
     learns = not isinstance(protocol, SgdProtocol)
     for features in inputs.representations:
@@ -97,6 +98,7 @@ def probe_rows(store: Store, task: ProbeTask, device: str) -> list[dict[str, Any
             )
             share_s = (time.perf_counter() - began) / len(outcomes)
             rows += [_row(task, group, o, width=inputs.width, elapsed_s=share_s) for o in outcomes]
+    inputs.leave()
     return rows
 
 

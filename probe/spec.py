@@ -164,6 +164,8 @@ class ProbeTask:
     """Expected time of one core, in seconds."""
     predicted_bytes: int
     """Expected memory, in bytes."""
+    stack_s: float = 0.0
+    """What each stack of probes of it is expected to cost whatever is in the stack, in seconds."""
 
     @cached_property
     def batch_id(self) -> str:

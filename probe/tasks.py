@@ -2,10 +2,12 @@
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
 from probe._cka_batch import cka_rows
+from probe._kept import Kept
 from probe._pairing import held_out
 from probe._probe_batch import probe_rows
 from probe.spec import CkaTask, ProbeTask, StatisticsTask, Task
@@ -25,8 +27,22 @@ class BatchReport:
     """Wall time in the worker, in seconds."""
 
 
-def run_task(task: Task, *, device: str = "cpu") -> BatchReport:
+_KEPT = Kept()
+"""This process's own."""
+
+
+def run_task(task: Task, *, device: str = "cpu", keep: bool = False) -> BatchReport:
     """Measure one block and write its results, atomically and under a name that its identity gives.
+
+    Parameters
+    ----------
+    task
+        The block.
+    device
+        Where probes are fitted.
+    keep
+        Whether features stay in memory for the next block of them, as in a worker that is given such blocks; results
+        are the same. The process needs no more memory for it than its largest task.
 
     Raises
     ------
@@ -36,15 +52,26 @@ def run_task(task: Task, *, device: str = "cpu") -> BatchReport:
         If one is incomplete or corrupt, or the store can't be written.
     """
     started = time.perf_counter()
+    if keep:
+        _KEPT.make_room(task)
+    try:
+        _measure(task, device, _KEPT if keep else None)
+    except BaseException:
+        _KEPT.clear()  # it may have been for lack of memory
+        raise
+    return BatchReport(batch_id=task.batch_id, n_jobs=task.n_jobs, elapsed_s=time.perf_counter() - started)
+
+
+def _measure(task: Task, device: str, kept: Kept | None) -> None:
+    started_at = datetime.now(UTC)
     store = open_store(task.store_url)
     match task:
         case ProbeTask():
-            store.results.write("probes", task.batch_id, probe_rows(store, task, device))
+            store.results.write("probes", task.batch_id, probe_rows(store, task, device, kept), started_at=started_at)
         case CkaTask():
-            store.results.write("cka", task.batch_id, cka_rows(store, task))
+            store.results.write("cka", task.batch_id, cka_rows(store, task), started_at=started_at)
         case StatisticsTask():
             _count(store, task)
-    return BatchReport(batch_id=task.batch_id, n_jobs=task.n_jobs, elapsed_s=time.perf_counter() - started)
 
 
 def _count(store: Store, task: StatisticsTask) -> None:

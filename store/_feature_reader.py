@@ -90,6 +90,11 @@ class Features:
         """Size of all chunks in the store, in bytes."""
         return sum(e.n_bytes for e in self._entries.values())
 
+    def written(self, view: int) -> str:
+        """Return a digest of the chunks that the ledger has of a view: other bytes under the same id have another."""
+        held = [self._entries[view, chunk].checksum for chunk in range(self.grid.n_chunks)]
+        return checksum(f"{self._objects.url} {view} {held}".encode())
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Class of each row, shape (n_samples,), int64, an index into ``classes``."""

@@ -5,13 +5,14 @@ format's page checksums cover neither. So the file's metadata has one more key, 
 ``<format>:<xxh3-128>``: the digest of the file as it is while the digest itself is all zeros.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from store import timings
 from store.errors import Corrupt, UnsupportedFormat
 from store.schema import RESULTS_FORMAT
 
@@ -27,12 +28,17 @@ https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.m
 _ROW_GROUP = 131_072
 
 
-def encode(table: pa.Table) -> bytes:
-    """Serialise a table. No statistics are written: nobody needs them, and they make small files twice as large."""
+def encode(table: pa.Table, made: Mapping[str, timings.BatchTiming] | None = None) -> bytes:
+    """Serialise a table, and when its batches were made.
+
+    No statistics are written: nobody needs them, and they make small files twice as large.
+    """
     sink = pa.BufferOutputStream()
     schema = table.schema.remove_metadata()
     with pq.ParquetWriter(sink, schema, compression="zstd", write_statistics=False) as writer:
         writer.write_table(table.replace_schema_metadata(None), row_group_size=_ROW_GROUP)
+        if made:
+            writer.add_key_value_metadata({timings.KEY: timings.packed(made)})
         writer.add_key_value_metadata({_KEY.decode(): f"{RESULTS_FORMAT}:{_ZEROS.decode()}"})
     data = bytearray(sink.getvalue())
     start, stop = _digest_span(data, "a new file")
@@ -60,6 +66,12 @@ def held(data: bytes, name: str) -> bytes:
             "drfarm."
         )
     return data
+
+
+def made_when(data: bytes, batches: Collection[str]) -> dict[str, timings.BatchTiming]:
+    """Return when some of the batches of a file were made; nothing of those that an earlier version wrote."""
+    text = (pq.read_metadata(pa.BufferReader(data)).metadata or {}).get(timings.KEY.encode())
+    return {} if text is None else timings.unpacked(text, batches)
 
 
 def dataset(files: Sequence[bytes], schema: pa.Schema) -> "pads.Dataset":

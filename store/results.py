@@ -22,6 +22,7 @@ from store.errors import Corrupt, InvalidRequest, NotFound, StorageFailure, Stor
 from store.ids import JSON, check_name, content_id
 from store.objects import ObjectInfo, ObstoreObjects
 from store.schema import KINDS, RESULTS_FORMAT, SCHEMAS, Kind
+from store.timings import TIMINGS, BatchTiming, timing_here
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -38,7 +39,14 @@ class ResultStore:
     def __init__(self, objects: ObstoreObjects) -> None:
         self._objects = objects
 
-    def write(self, kind: Kind, batch_id: str, rows: Sequence[Mapping[str, Any]] | pa.Table) -> str:
+    def write(
+        self,
+        kind: Kind,
+        batch_id: str,
+        rows: Sequence[Mapping[str, Any]] | pa.Table,
+        *,
+        started_at: datetime | None = None,
+    ) -> str:
         """Write a finished batch, atomically, under the name its identity gives; a double overwrites itself.
 
         Parameters
@@ -49,6 +57,8 @@ class ResultStore:
             Computed from the identity of the batch's jobs, never from a counter.
         rows
             Rows with the columns of `store.schema.SCHEMAS`.
+        started_at
+            When this process began to make the batch; kept for `timings`.
 
         Returns
         -------
@@ -66,7 +76,8 @@ class ResultStore:
         if jobs.null_count or len(pc.unique(jobs)) != table.num_rows:
             raise InvalidRequest(f"every row of batch {batch_id} must carry a job_id of its own.")
         name = f"results/{kind}/{batch_id}.parquet"
-        self._objects.put(name, _result_parquet.encode(table))
+        made = {} if started_at is None else {batch_id: timing_here(started_at)}
+        self._objects.put(name, _result_parquet.encode(table, made))
         return name
 
     def jobs(self, kind: Kind) -> set[str]:
@@ -96,6 +107,25 @@ class ResultStore:
         table = self.dataset(kind).to_table(columns=list(dict.fromkeys([*names, "job_id", "batch_id"])))
         return _each_job_once(table).select(names)
 
+    def timings(self) -> pa.Table:
+        """Return when each batch was made, and by which process: the columns of `store.timings.TIMINGS`.
+
+        Rows are sorted by kind and batch. Of a batch that an earlier version wrote, only the number of jobs is known.
+        """
+        rows: list[dict[str, Any]] = []
+        for kind in KINDS:
+            snapshot = self._snapshot(kind)
+            batches = pc.value_counts(self._dataset(kind, snapshot).to_table(columns=["batch_id"])["batch_id"])
+            made = _made_when(snapshot)
+            for batch, n_jobs in sorted((b["values"], b["counts"]) for b in batches.to_pylist()):
+                row = {"kind": kind, "batch_id": batch, "n_jobs": n_jobs}
+                if batch in made:
+                    t = made[batch]
+                    row |= {"worker": t.worker, "started_at": t.started_at, "finished_at": t.finished_at}
+                    row |= {"elapsed_s": t.elapsed_s}
+                rows.append(row)
+        return pa.Table.from_pylist(rows, schema=TIMINGS)
+
     def dataset(self, kind: Kind) -> "pads.Dataset":
         """Return the results of this moment as one lazy Arrow dataset, every batch once.
 
@@ -120,7 +150,7 @@ class ResultStore:
             table = _each_job_once(self._dataset(kind, snapshot).to_table()).sort_by([("batch_id", "ascending")])
             members: list[str] = sorted(frozenset[str]().union(*(s.batches for s, _ in snapshot)))
             stem = f"results/{kind}/merged/{content_id(members)}"
-            self._objects.put(f"{stem}.parquet", _result_parquet.encode(table))
+            self._objects.put(f"{stem}.parquet", _result_parquet.encode(table, _made_when(snapshot)))
             with suppress(NotFound):  # another compactor merged the same, and more, and has removed this one
                 # What follows removes the only other copy: look at what the storage has.
                 _result_parquet.held(self._objects.get(f"{stem}.parquet"), f"{stem}.parquet")
@@ -292,6 +322,14 @@ def _schema(kind: str) -> pa.Schema:
     if kind not in SCHEMAS:
         raise UnknownName.among("kind of results", kind, SCHEMAS)
     return SCHEMAS[kind]
+
+
+def _made_when(snapshot: Sequence[tuple[Source, bytes]]) -> dict[str, BatchTiming]:
+    """Return when the batches of these files were made, as far as it was written down."""
+    made: dict[str, BatchTiming] = {}
+    for source, data in snapshot:
+        made |= _result_parquet.made_when(data, source.batches)
+    return made
 
 
 def _is_merged(key: str) -> bool:

@@ -56,7 +56,7 @@ def test_the_installed_wheel_is_sole_owner_of_its_names(wheel, tmp_path):
 
 def test_extras_are_those_of_the_contract():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(project["optional-dependencies"]) == {"gpu", "s3", "slurm", "dev"}
+    assert set(project["optional-dependencies"]) == {"gpu", "s3", "slurm", "kubernetes", "dev"}
 
 
 def test_constraints_pin_exactly_and_name_no_host():

@@ -4,13 +4,17 @@ Each task is handed to one worker that has no other, so that a worker's death na
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
-from store import DrfarmError, StorageFailure
+from drfarm.farm._blame import is_dead, is_memory, may_pass, reason, traceback_of
+from drfarm.farm._deadline import Pace
+from drfarm.farm._deaths import MEMORY_REMEDY, Death, Deaths, Mortuary
+from drfarm.farm._waiting import Order, Waiting
+
+__all__ = ["ATTEMPTS", "Failure", "Farm", "FarmTask", "Order", "T", "Watch", "Ways", "feed"]
 
 ATTEMPTS = 3
 """A batch that fails so often is quarantined."""
@@ -21,6 +25,10 @@ _ON_ITS_WAY_S = 10.0
 """A task that was sent to a worker as it died is taken back after so long without news of it."""
 _FETCH_S = 60.0
 """A small report takes at most so long to come."""
+_NEWS_S = 3.0
+"""The cause of a worker's death is waited for so long; others go on meanwhile."""
+_END_S = 15.0
+"""A worker that was to be ended and is not gone after so long is given no task any more."""
 
 
 class FarmTask(Protocol):
@@ -50,6 +58,8 @@ class Failure(Generic[T]):
     """Why, as told to people."""
     attempts: int
     """How often it was tried."""
+    log: str = ""
+    """The end of its last worker's log, or of the traceback: lines for whoever looks for the cause."""
 
 
 class Farm(Protocol):
@@ -58,6 +68,10 @@ class Farm(Protocol):
     @property
     def blames_lost(self) -> bool:
         """Whether a task that vanished with its worker has used up a try."""
+        ...
+
+    def excuses(self, worker: str, batch_id: str) -> bool:
+        """Say whether a batch is not to blame for the death of its worker: what ran the worker was ended."""
         ...
 
     def has_room(self, n_flying: int) -> bool:
@@ -74,6 +88,11 @@ class Farm(Protocol):
         """
         ...
 
+    @property
+    def client(self) -> Any:
+        """The client of its cluster, which may be another one after its scheduler was started again."""
+        ...
+
     def submit(self, work: Callable[[Any], object], task: Any, worker: str) -> Any:
         """Hand a task to one worker and return its future; its death is told at once."""
         ...
@@ -88,19 +107,45 @@ class Watch(Generic[T]):
     failed: Callable[[Failure[T]], None]
     """A batch is given up after `ATTEMPTS` tries, or at once where trying again can't help."""
     retried: Callable[[T, str], None]
-    """A batch is tried again, with the reason."""
+    """A batch is tried again, whole or halved, with the reason."""
+    started: Callable[[T, str], None] = lambda _task, _worker: None
+    """A batch is handed to the worker at an address."""
     fetches: bool = False
     """Whether what the work returns is fetched; it is small then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order(Generic[T]):
-    """Which tasks wait for which."""
+class Ways(Generic[T]):
+    """How tasks are to be run, beside what they do."""
 
-    makes: Callable[[T], Hashable | None] = lambda _: None
-    """What a task makes that others read; None where nothing."""
-    needs: Callable[[T], Iterable[Hashable]] = lambda _: ()
-    """What it reads of that."""
+    order: Order[T] = field(default_factory=Order)
+    """Which wait for which."""
+    reads: Callable[[T], Sequence[Hashable]] = lambda _: ()
+    """The representations that a task reads, the one worth keeping in memory first."""
+    halves: Callable[[T], Sequence[T]] = lambda task: (task,)
+    """Cuts a task that took too much memory; itself where that is not possible, or would not help."""
+    pace: Pace = field(default_factory=lambda: Pace(predicts=False))
+    """Says when a task hangs; it learns while tasks run."""
+    amount: Callable[[T], float] = lambda _: 0.0
+    """What a task is to do, in the pace's unit."""
+    amount_done: Callable[[T, Any], float] | None = None
+    """What it has done, from what the work returned; by default, what it was to do."""
+
+
+def feed(
+    farm: Farm,
+    tasks: Sequence[T],
+    work: Callable[[T], object],
+    watch: Watch[T],
+    ways: Ways[T] | None = None,
+    deaths: Mortuary | None = None,
+) -> None:
+    """Run every task, each on one worker.
+
+    A task that reads what another makes waits for it to end, well or badly. One whose worker dies or hangs is tried
+    again; one that took too much memory goes on in two halves. By default the farm's own cluster tells of ``deaths``.
+    """
+    _Feed(farm, tasks, work, watch, ways or Ways(), deaths or Deaths(farm=farm)).run()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,108 +156,202 @@ class _Flight(Generic[T]):
     attempt: int
     worker: str
     """Its address; a worker that is started again has another."""
+    began: float
+    """When it was handed over."""
+    allowed_s: float | None
+    """It hangs after so long."""
+    due: float | None
+    """When that is; or, of one that hangs, when its worker is given up."""
+    hung_s: float | None = None
+    """How long it had taken when its worker was ended."""
     missed_at: float | None = None
     """When its worker was first seen gone."""
 
 
-def feed(
-    farm: Farm, tasks: Sequence[T], work: Callable[[T], object], watch: Watch[T], order: Order[T] | None = None
-) -> None:
-    """Run every task, each on one worker; a task that reads what another makes waits for it to end, well or badly."""
-    order = order or Order()
-    waiting = deque((task, 1) for task in tasks)
-    unmade = {made for t in tasks if (made := order.makes(t)) is not None}
-    flying: dict[Any, _Flight[T]] = {}
-    landed: SimpleQueue[Any] = SimpleQueue()
+class _Feed(Generic[T]):
+    """Tasks on their way through a farm."""
 
-    def give_up_or_retry(flight: _Flight[T], reason: str, *, may_pass: bool) -> None:
-        if flight.attempt >= ATTEMPTS or not may_pass:
-            unmade.discard(order.makes(flight.task))
-            watch.failed(Failure(task=flight.task, error=reason, attempts=flight.attempt))
-        else:
-            watch.retried(flight.task, reason)
-            waiting.append((flight.task, flight.attempt + 1))
+    def __init__(
+        self,
+        farm: Farm,
+        tasks: Sequence[T],
+        work: Callable[[T], object],
+        watch: Watch[T],
+        ways: Ways[T],
+        deaths: Mortuary,
+    ) -> None:
+        self._farm, self._work, self._watch, self._ways, self._deaths = farm, work, watch, ways, deaths
+        self._waiting = Waiting(tasks, ways.order, ways.reads)
+        self._flying: dict[Any, _Flight[T]] = {}
+        self._landed: SimpleQueue[Any] = SimpleQueue()
+        self._mourned: list[tuple[_Flight[T], float]] = []
+        self._shunned: set[str] = set()
 
-    while waiting or flying:
-        if waiting and farm.has_room(len(flying)):
-            busy = {f.worker for f in flying.values()}
-            for worker in [w for w in farm.workers() if w not in busy]:
-                startable = _take(waiting, unmade, order)
-                if startable is None:
-                    break
-                task, attempt = startable
-                future = farm.submit(work, task, worker)
-                flying[future] = _Flight(task=task, attempt=attempt, worker=worker)
-                future.add_done_callback(landed.put)
+    def run(self) -> None:
+        """Run every task."""
+        while self._waiting or self._flying or self._mourned:
+            self._hand_out()
+            landed = self._next_landed()
+            for future in landed:
+                flight = self._flying.pop(future, None)
+                if flight is not None:
+                    self._land(flight, future)
+            if not landed:
+                self._take_back_lost()
+            self._end_hung()
+            self._bury()
+
+    def _hand_out(self) -> None:
+        if not self._waiting or not self._farm.has_room(len(self._flying)):
+            return
+        self._deaths.watch()
+        busy = {f.worker for f in self._flying.values()} | self._shunned
+        for worker in [w for w in self._farm.workers() if w not in busy]:
+            startable = self._waiting.take(worker)
+            if startable is None:
+                return
+            task, attempt = startable
+            now = time.monotonic()
+            allowed_s = self._ways.pace.deadline_s(self._ways.amount(task), attempt)
+            future = self._farm.submit(self._work, task, worker)
+            self._flying[future] = _Flight(
+                task=task,
+                attempt=attempt,
+                worker=worker,
+                began=now,
+                allowed_s=allowed_s,
+                due=None if allowed_s is None else now + allowed_s,
+            )
+            future.add_done_callback(self._landed.put)
+            self._watch.started(task, worker)
+
+    def _next_landed(self) -> list[Any]:
+        """Wait a moment for a task to end; return all that have."""
+        found = []
         try:
-            future = landed.get(timeout=_LOOK_S)
+            found.append(self._landed.get(timeout=_LOOK_S))
+            while True:
+                found.append(self._landed.get_nowait())
         except Empty:
-            for future in _lost(flying, farm):
-                flight = flying.pop(future)
-                future.cancel()
-                if farm.blames_lost:
-                    give_up_or_retry(flight, _DIED, may_pass=True)
-                else:
-                    waiting.appendleft((flight.task, flight.attempt))
-            continue
-        if future not in flying:
-            continue
-        flight = flying.pop(future)
+            return found
+
+    def _land(self, flight: _Flight[T], future: Any) -> None:
         if future.status == "finished":
-            try:
-                result = future.result(timeout=_FETCH_S) if watch.fetches else None
-            except Exception as e:  # noqa: BLE001 - whatever the library says of a worker that died with its report
-                give_up_or_retry(flight, f"its report was lost ({type(e).__name__})", may_pass=True)
-            else:
-                unmade.discard(order.makes(flight.task))
-                watch.done(flight.task, result)
+            self._finish(flight, future)
+        elif future.status == "cancelled" and flight.hung_s is None:
+            # What the library does to every task when the scheduler goes: none of them is to blame.
+            self._watch.retried(flight.task, "the connection to its scheduler was lost.")
+            self._waiting.again(flight.task, flight.attempt)
         else:
-            farm.workers()  # where all are gone, that is what to tell
+            self._farm.workers()  # where all are gone, that is what to tell
             error = future.exception() if future.status == "error" else None
-            give_up_or_retry(flight, _reason(error, future.status), may_pass=_may_pass(error))
+            if flight.hung_s is not None or is_dead(error) or future.status == "lost":
+                self._mourn(flight)
+            elif is_memory(error):
+                self._too_large(flight, f"{reason(error, future.status)}. {MEMORY_REMEDY}", traceback_of(future))
+            else:
+                self._give_up_or_retry(
+                    flight, reason(error, future.status), log=traceback_of(future), hopeless=not may_pass(error)
+                )
         future.release()
 
+    def _finish(self, flight: _Flight[T], future: Any) -> None:
+        result = None
+        if self._watch.fetches:
+            try:
+                result = future.result(timeout=_FETCH_S)
+            except Exception as e:  # noqa: BLE001 - whatever the library says of a worker that died with its report
+                self._give_up_or_retry(flight, f"its report was lost ({type(e).__name__})")
+                return
+        ways = self._ways
+        amount = ways.amount(flight.task) if ways.amount_done is None else ways.amount_done(flight.task, result)
+        ways.pace.learn(amount, time.monotonic() - flight.began)
+        self._made_by(flight.task)
+        self._watch.done(flight.task, result)
 
-def _take(waiting: deque[tuple[T, int]], unmade: set[Hashable], order: Order[T]) -> tuple[T, int] | None:
-    """Take the first task whose inputs are there; None where all that wait need others."""
-    for i, (task, attempt) in enumerate(waiting):
-        if order.makes(task) is not None or unmade.isdisjoint(order.needs(task)):
-            del waiting[i]
-            return task, attempt
-    return None
+    def _mourn(self, flight: _Flight[T]) -> None:
+        """Wait until the cause of its worker's death is told."""
+        self._waiting.forget(flight.worker)
+        self._mourned.append((flight, time.monotonic() + _NEWS_S))
 
+    def _bury(self) -> None:
+        """Judge the tasks of dead workers, when the cause is known or will not be."""
+        waited, self._mourned = self._mourned, []
+        for flight, until in waited:
+            death = self._deaths.of(flight.worker)
+            if death is None and time.monotonic() < until:
+                self._mourned.append((flight, until))
+                continue
+            if flight.hung_s is None and self._farm.excuses(flight.worker, flight.task.batch_id):
+                self._waiting.again(flight.task, flight.attempt)
+                continue
+            death = death or Death()
+            if flight.hung_s is not None:
+                why = f"no end after {flight.hung_s:.0f} s, far more than it should take: it hung, and was ended."
+                self._give_up_or_retry(flight, why, log=death.log)
+            elif death.out_of_memory:
+                self._too_large(flight, f"its worker process died: {death.cause}", death.log)
+            else:
+                # At once: what a lost host did must soon run elsewhere.
+                self._give_up_or_retry(flight, f"its worker process died: {death.cause}", log=death.log, at_once=True)
 
-def _lost(flying: dict[Any, _Flight[T]], farm: Farm) -> list[Any]:
-    """Return the tasks that never reached their workers: gone for long, and no word of the tasks."""
-    alive, now = set(farm.workers()), time.monotonic()
-    for flight in flying.values():
-        if flight.worker in alive:
-            flight.missed_at = None
-        elif flight.missed_at is None:
-            flight.missed_at = now
-    return [
-        future
-        for future, flight in flying.items()
-        if flight.missed_at is not None and now - flight.missed_at > _ON_ITS_WAY_S and future.status == "pending"
-    ]
+    def _too_large(self, flight: _Flight[T], why: str, log: str) -> None:
+        parts = self._ways.halves(flight.task)
+        if len(parts) < 2:
+            self._give_up_or_retry(flight, why, log=log)
+            return
+        self._watch.retried(flight.task, f"in {len(parts)} parts: {why}")
+        for part in parts:
+            self._waiting.retry(part, 1)
 
+    def _give_up_or_retry(
+        self, flight: _Flight[T], why: str, *, log: str = "", hopeless: bool = False, at_once: bool = False
+    ) -> None:
+        if flight.attempt >= ATTEMPTS or hopeless:
+            self._made_by(flight.task)
+            self._watch.failed(Failure(task=flight.task, error=why, attempts=flight.attempt, log=log))
+        else:
+            self._watch.retried(flight.task, why)
+            put_back = self._waiting.again if at_once else self._waiting.retry
+            put_back(flight.task, flight.attempt + 1)
 
-def _may_pass(error: BaseException | None) -> bool:
-    """Say whether a second try may go better: bad data stays bad; a full disk or a dead worker may not recur."""
-    return isinstance(error, StorageFailure) or not isinstance(error, DrfarmError)
+    def _made_by(self, task: T) -> None:
+        """Let those start that wait for a task: it has ended, well or badly."""
+        made = self._ways.order.makes(task)
+        if made is not None:
+            self._waiting.made(made)
 
+    def _take_back_lost(self) -> None:
+        """Take back the tasks that never reached their workers: gone for long, and no word of the tasks."""
+        alive, now = set(self._farm.workers()), time.monotonic()
+        for future, flight in list(self._flying.items()):
+            if flight.worker in alive:
+                flight.missed_at = None
+            elif flight.missed_at is None:
+                flight.missed_at = now
+            elif now - flight.missed_at > _ON_ITS_WAY_S and future.status == "pending":
+                del self._flying[future]
+                future.cancel()
+                if self._farm.blames_lost:
+                    self._mourn(flight)
+                else:
+                    self._waiting.forget(flight.worker)
+                    self._waiting.again(flight.task, flight.attempt)
 
-_DIED = (
-    "its worker process died (killed, out of memory, or a crash in native code). If it was memory, use fewer "
-    "workers (--workers) or raise --memory-limit."
-)
-
-
-def _reason(error: BaseException | None, status: object) -> str:
-    from distributed.scheduler import KilledWorker
-
-    if isinstance(error, KilledWorker):
-        return _DIED
-    if isinstance(error, DrfarmError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if error is not None else f"its future was {status}"
+    def _end_hung(self) -> None:
+        """End the workers whose tasks hang; shun those that can't be ended."""
+        now = time.monotonic()
+        for future, flight in list(self._flying.items()):
+            if flight.due is None or flight.allowed_s is None or now < flight.due:
+                continue
+            if flight.hung_s is not None:
+                self._shunned.add(flight.worker)
+                del self._flying[future]
+                future.cancel()
+                self._mourn(flight)
+            elif self._deaths.end(flight.worker, future.key):
+                flight.hung_s = now - flight.began
+                flight.due = now + _END_S
+            else:  # behind somebody else's task: its own time begins later
+                flight.began = now
+                flight.due = now + flight.allowed_s

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
 from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts, prepare_workers
+from drfarm.farm.dashboard import dashboard_settings
 from drfarm.farm.gpus import Place
 
 if TYPE_CHECKING:
@@ -36,13 +37,19 @@ class LocalFarm:
         """A task that vanished with its worker never reached it: a death is told by its scheduler."""
         return False
 
+    def excuses(self, worker: str, batch_id: str) -> bool:  # noqa: ARG002 - what ends a worker here is its task
+        """Say that a batch is to blame for the death of its worker, as far as is known."""
+        return False
+
     def has_room(self, n_flying: int) -> bool:
         """Say whether a worker may be free."""
         return n_flying < self.n_workers
 
     def workers(self) -> tuple[str, ...]:
         """Return the addresses of the workers that live now; replace those that are gone for good."""
-        alive = tuple(self.client.nthreads())
+        # The scheduler is in this process: looking costs nothing, asking it a round trip for each small task.
+        scheduler = self.cluster.scheduler
+        alive = () if scheduler is None else tuple(scheduler.workers)
         now = time.monotonic()
         if len(alive) < self.n_workers:
             self.cluster.sync(self._replace)
@@ -89,7 +96,9 @@ class LocalFarm:
 
 
 @contextlib.contextmanager
-def local_farm(places: Sequence[Place], memory_limit: int, *, networks: bool) -> Iterator[LocalFarm]:
+def local_farm(
+    places: Sequence[Place], memory_limit: int, *, networks: bool, dashboard_port: int = 0
+) -> Iterator[LocalFarm]:
     """Start worker processes on this machine, and end them whatever happens.
 
     Parameters
@@ -100,7 +109,15 @@ def local_farm(places: Sequence[Place], memory_limit: int, *, networks: bool) ->
         Of each, in bytes; 0 is none.
     networks
         Whether they run networks: with all threads, and each with an environment of its own.
+    dashboard_port
+        Where the dashboard is served, for this machine only; 0 serves none.
+
+    Raises
+    ------
+    InvalidRequest
+        If that port is taken; nothing has been started then.
     """
+    dashboard = dashboard_settings(dashboard_port)
     if not networks:
         prepare_workers()  # they load while this process loads the same
     from distributed import Client, LocalCluster
@@ -115,9 +132,7 @@ def local_farm(places: Sequence[Place], memory_limit: int, *, networks: bool) ->
                     threads_per_worker=1,
                     processes=True,
                     host="127.0.0.1",
-                    # No dashboard; its server would else take a well-known port, and warn where another cluster has it.
-                    dashboard_address="127.0.0.1:0",
-                    scheduler_kwargs={"dashboard": False},
+                    **dashboard,
                     memory_limit=memory_limit,
                     silence_logs=logging.CRITICAL,
                 )

@@ -4,9 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
+from drfarm.farm._deadline import FACTOR
+from drfarm.farm.clusters.settings import KINDS, Kind, load_settings
+from drfarm.farm.security import check_encrypted
 from probe import Task
-from store import InvalidRequest
+from store import InvalidRequest, UnknownName
+
+PATIENCE_S = 600.0
+"""A scheduler that does not answer any more is waited for so long, and so are workers where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,18 +25,74 @@ class FarmOptions:
     memory_limit_bytes: int | None = None
     """Memory of one worker; by default its share of the machine's."""
     scheduler: str | None = None
-    """Address of a running cluster, such as ``tcp://10.0.0.5:8786``; None starts processes on this machine."""
+    """Address of a running cluster, such as ``tls://10.0.0.5:8786``; None starts processes on this machine."""
     n_gpus: int | None = None
     """GPUs of this machine to run networks on, a process each; by default all of them."""
 
+    tls: Path | None = None
+    """Folder of certificates (`drfarm certs`), for a cluster at ``tls://``."""
+    insecure: bool = False
+    """Whether a cluster on other machines may be used without certificates."""
+    patience_s: float = PATIENCE_S
+    """How long a running cluster that does not answer any more, or has no worker, is waited for, in seconds."""
+
+    cluster: Kind = "local"
+    """Where workers are started, if not in a cluster that runs: ``local``, ``slurm`` or ``kubernetes``."""
+    cluster_config: Path | None = None
+    """Settings of the cluster to be made; see docs/clusters.md."""
+
+    deadline_factor: float = FACTOR
+    """A task is taken to hang, and its worker is ended, when it takes so many times what it should."""
+
+    dashboard_port: int = 0
+    """Where Dask's dashboard of worker processes on this machine is served, for this machine only; 0 serves none."""
+
     def __post_init__(self) -> None:
+        if self.dashboard_port and self.elsewhere:
+            raise InvalidRequest(
+                f"--dashboard-port {self.dashboard_port} is for worker processes of this machine; a cluster's "
+                "scheduler has a dashboard of its own (`drfarm scheduler --dashboard`). Leave it out."
+            )
         if self.scheduler is not None:
-            check_address(self.scheduler)
+            check_encrypted(check_address(self.scheduler), tls=self.tls, insecure=self.insecure)
             if self.n_workers is not None or self.memory_limit_bytes is not None or self.n_gpus is not None:
                 raise InvalidRequest(
                     f"with --scheduler {self.scheduler} the workers are there already: --workers, --memory-limit and "
                     "--gpus go to `drfarm worker`."
                 )
+
+        self._check_cluster()
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether workers are not processes of this machine: in a cluster that runs, or in one that is made."""
+        return self.scheduler is not None or self.cluster != "local"
+
+    def _check_cluster(self) -> None:
+        if self.cluster not in KINDS:
+            raise UnknownName.among("kind of cluster", self.cluster, KINDS)
+        if self.cluster == "local":
+            if self.cluster_config is not None:
+                raise InvalidRequest(
+                    f"--cluster-config {self.cluster_config} is for --cluster slurm or kubernetes. Local processes "
+                    "take --workers, --memory-limit and --gpus."
+                )
+            return
+        if self.scheduler is not None:
+            raise InvalidRequest(
+                f"--scheduler {self.scheduler} joins a cluster that runs, and --cluster {self.cluster} makes one. Give "
+                "one of them."
+            )
+        if self.n_workers is not None or self.memory_limit_bytes is not None or self.n_gpus is not None:
+            raise InvalidRequest(
+                f"with --cluster {self.cluster} the settings say how many workers there are, and their memory: leave "
+                "--workers, --memory-limit and --gpus out."
+            )
+        if self.cluster_config is None:
+            raise InvalidRequest(
+                f"--cluster {self.cluster} needs its settings: --cluster-config FILE. docs/clusters.md has examples."
+            )
+        load_settings(self.cluster, self.cluster_config)
 
     def workers(self, n_tasks: int) -> int:
         """Return the number of processes for so many tasks."""
@@ -86,7 +149,7 @@ def check_tasks(
     InvalidRequest
         If one is predicted to need more memory than a worker has.
     """
-    if not tasks or (options.scheduler is not None and memory_limit_bytes is None):
+    if not tasks or (options.elsewhere and memory_limit_bytes is None):
         return
     limit = memory_limit_bytes or options.memory(n_workers or options.workers(len(tasks)))
     worst = max(tasks, key=lambda t: t.predicted_bytes)

@@ -1,25 +1,29 @@
-"""Farm processes that a person or a batch system starts: a scheduler, and the workers of a node."""
+"""A scheduler that a person or a batch system starts, and what such processes share: being asked to end."""
 
 import asyncio
 import contextlib
-import ipaddress
-import logging
 import signal
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
-from drfarm.errors import FarmFailed
-from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts
-from drfarm.farm.gpus import RESOURCE, Place, gpu_places
-from drfarm.farm.options import FarmOptions, check_address
+from drfarm.farm._lost_hosts import give_up_lost_hosts
+from drfarm.farm._settings import METHOD, ONE_THREAD, configured
+from drfarm.farm.security import check_listens, is_loopback, security_of
 from store import InvalidRequest
 
-_CONNECT_S = 15.0
 Say = Callable[[str], None]
 """What is told to people."""
 
 
-def serve_scheduler(host: str, port: int, say: Say) -> None:
+def serve_scheduler(
+    host: str,
+    port: int,
+    say: Say,
+    *,
+    tls: Path | None = None,
+    insecure: bool = False,
+    dashboard: str | None = None,
+) -> None:
     """Run a scheduler until it is interrupted or terminated.
 
     Parameters
@@ -28,66 +32,39 @@ def serve_scheduler(host: str, port: int, say: Say) -> None:
         Where it listens; port 0 takes a free one.
     say
         Told its address.
+    tls
+        Folder of certificates: only who has one of the same authority may join.
+    insecure
+        Whether it may listen beyond this machine without certificates.
+    dashboard
+        Where it shows itself as plain HTTP, with its metrics: HOST:PORT; by default nowhere.
 
     Raises
     ------
     InvalidRequest
-        If it can't listen there.
+        If it can't or must not listen there.
     """
+    check_listens(host, tls=tls, insecure=insecure)
+    shown = None if dashboard is None else _dashboard_address(dashboard)
     with configured(ONE_THREAD, METHOD):
-        asyncio.run(_scheduler(host, port, say))
+        asyncio.run(_scheduler(host, port, say, tls, shown))
 
 
-def serve_workers(address: str, *, gpu: bool, n_workers: int | None, memory_limit_bytes: int | None, say: Say) -> None:
-    """Run the workers of a node until they are interrupted or terminated, or the scheduler ends.
-
-    Parameters
-    ----------
-    address
-        Of the scheduler.
-    gpu
-        Whether they run networks: one process for each GPU, which advertises it. Otherwise they fit probes, one
-        process for each core with one thread.
-    n_workers
-        Processes. With ``gpu``, on a machine without any GPU, so many run networks on the CPU.
-    memory_limit_bytes
-        Of one process; by default its share of the machine's, and none with ``gpu``.
-    say
-        Told what was started, and that it ended.
-
-    Raises
-    ------
-    InvalidRequest
-        If nothing answers at the address, or there are fewer GPUs than asked for.
-    FarmFailed
-        If workers can't be started.
-    """
-    check_address(address)
-    options = FarmOptions(n_workers=n_workers, memory_limit_bytes=memory_limit_bytes)
-    if gpu:
-        places = gpu_places(n_workers, without_gpu=True)
-        if not places:
-            raise InvalidRequest(
-                "--gpu: torch sees no CUDA device here. Use a node with a GPU, or say how many processes are to run "
-                "networks on the CPU: --workers N."
-            )
-        limit = memory_limit_bytes or 0
-        setting = configured(SAFE_PATH, "spawn")
-    else:
-        n = options.workers(10**6)
-        places = (Place(),) * n
-        limit = options.memory(n)
-        setting = configured(ONE_THREAD, METHOD)
-    with setting:
-        asyncio.run(_workers(address, places, limit, say))
-
-
-async def _scheduler(host: str, port: int, say: Say) -> None:
+async def _scheduler(host: str, port: int, say: Say, tls: Path | None, dashboard: tuple[str, int] | None) -> None:
     from distributed import Scheduler
 
-    stop = _Stop()
+    stop = Stop()
+    security = security_of(tls, "scheduler")
     try:
-        scheduler = await Scheduler(host=host, port=port, dashboard=False)
+        scheduler = await Scheduler(
+            host=host,
+            port=port,
+            protocol="tls://" if tls is not None else None,
+            security=security,
+            dashboard=dashboard is not None,
+            # Without one, a server of plain HTTP would else take a well-known port beside the scheduler's address.
+            dashboard_address="127.0.0.1:0" if dashboard is None else "{}:{}".format(*dashboard),
+        )
     except (OSError, ValueError) as e:
         raise InvalidRequest(
             f"no scheduler can listen at {host}:{port} ({e}). Choose another --port (0 takes a free one), or an "
@@ -95,69 +72,30 @@ async def _scheduler(host: str, port: int, say: Say) -> None:
         ) from e
     async with scheduler:
         say(f"scheduler at {scheduler.address}")
-        if not _is_loopback(host):
+        if tls is None and not is_loopback(host):
             say(
                 f"anyone who can reach {scheduler.address} can run programs as you: keep it inside a network that you "
                 "trust."
             )
+        if dashboard is not None:
+            at = f"{dashboard[0]}:{scheduler.http_server.port}"
+            say(f"dashboard at http://{at}/status, metrics at http://{at}/metrics")
+            if not is_loopback(dashboard[0]):
+                say(f"http://{at} is open to anyone who can reach it, whatever --tls says: it shows what runs here.")
+        watching = asyncio.create_task(give_up_lost_hosts(scheduler))
         await stop.asked.wait()
+        watching.cancel()
     stop.leave()
 
 
-async def _workers(address: str, places: Sequence[Place], memory_limit: int, say: Say) -> None:
-    from distributed import Nanny, Status
-
-    await _check_answers(address)
-    stop = _Stop()
-    async with contextlib.AsyncExitStack() as stack:
-        with deaf_to_interrupts():
-            nannies = [
-                Nanny(
-                    address,
-                    nthreads=1,
-                    memory_limit=memory_limit,
-                    resources=dict(place.resources),
-                    env=dict(place.environment),
-                    silence_logs=logging.CRITICAL,
-                    dashboard=False,
-                )
-                for place in places
-            ]
-            try:
-                await asyncio.gather(*(stack.enter_async_context(n) for n in nannies))
-            except Exception as e:
-                raise FarmFailed(f"workers for {address} can't be started: {type(e).__name__}: {e}") from e
-        what = f"one {RESOURCE} each" if RESOURCE in places[0].resources else "one thread each"
-        say(f"{len(nannies)} {'worker' if len(nannies) == 1 else 'workers'} for {address}, {what}")
-        ended = asyncio.ensure_future(asyncio.gather(*(n.finished() for n in nannies)))
-        asked = asyncio.ensure_future(stop.asked.wait())
-        waited_for: set[asyncio.Future[Any]] = {ended, asked}
-        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-        if not stop.asked.is_set():
-            asked.cancel()
-            say(f"the scheduler at {address} has ended, and so have its workers")
-            return
-        for nanny in nannies:  # it closes them at once; without this it would start them again
-            if nanny.status == Status.running:
-                nanny.close_gracefully(reason="drfarm worker ends")
-    stop.leave()
+def _dashboard_address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise InvalidRequest(f"--dashboard {text!r}: expected HOST:PORT, such as 127.0.0.1:8787 (0 takes a free port).")
+    return host, int(port)
 
 
-async def _check_answers(address: str) -> None:
-    from distributed.comm.core import connect
-    from distributed.security import Security
-
-    try:
-        comm = await connect(address, timeout=_CONNECT_S, **Security().get_connection_args("client"))
-    except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as e:
-        raise InvalidRequest(
-            f"no scheduler answers at {address} ({type(e).__name__}). Start one with `drfarm scheduler`, or check the "
-            "address."
-        ) from e
-    await comm.close()
-
-
-class _Stop:
+class Stop:
     """Being asked to end: by Ctrl-C, or by SIGTERM, which a batch system sends."""
 
     def __init__(self) -> None:
@@ -168,6 +106,12 @@ class _Stop:
             with contextlib.suppress(NotImplementedError):  # where signals are not the loop's
                 loop.add_signal_handler(number, self._ask, number)
 
+    async def within(self, seconds: float) -> bool:
+        """Wait for being asked, at most so long; say whether it was."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.asked.wait(), seconds)
+        return self.asked.is_set()
+
     def leave(self) -> None:
         """Raise `KeyboardInterrupt` where it was Ctrl-C: everything is closed by then."""
         if self._interrupted:
@@ -176,10 +120,3 @@ class _Stop:
     def _ask(self, number: int) -> None:
         self._interrupted = number == signal.SIGINT
         self.asked.set()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

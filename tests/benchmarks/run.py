@@ -17,6 +17,8 @@ import bench_paper_grid
 import bench_probes
 import bench_redundancy
 import bench_ridge
+import bench_scale
+import bench_sharing
 import bench_store
 import torch
 from rows import table
@@ -29,6 +31,8 @@ BENCHES = {
     "cka": bench_cka,
     "store": bench_store,
     "farm": bench_farm,
+    "scale": bench_scale,
+    "sharing": bench_sharing,
     "redundancy": bench_redundancy,
     "paper": bench_paper_grid,
 }

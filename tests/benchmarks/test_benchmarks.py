@@ -8,6 +8,8 @@ import bench_paper_grid
 import bench_probes
 import bench_redundancy
 import bench_ridge
+import bench_scale
+import bench_sharing
 import bench_store
 import pytest
 import torch
@@ -35,7 +37,19 @@ RIDGE = {
             {"n_images": 64, "n_photographs": 8, "n_long": 2000, "network": "test_resnet"},
             4 + 2 * (torch.cuda.is_available() or torch.get_num_threads() > 1),
         ),
-        (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40, "n_planned": 1000}, 2),
+        (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40}, 1),
+        (
+            bench_scale.bench,
+            {
+                "n_jobs": 100,
+                "n_planned": 1000,
+                "n_simulated": 5000,
+                "n_workers": 10,
+                "second": {"n": 300, "width": 32, "n_probes": 40, "gemm": 64, "gemm_s": 0.05},
+            },
+            5,
+        ),
+        (bench_sharing.bench, {"n": 2048, "width": 64}, 3),
         (bench_redundancy.bench, {"n_cells": 20}, 2),
         (
             bench_ridge.bench,

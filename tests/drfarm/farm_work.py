@@ -18,9 +18,9 @@ def _note(task, **more) -> None:
 
 
 def note(task):
-    """Say when it ran and where; a moment long, so that tasks meet."""
+    """Say when it ran and where; a moment long, so that tasks meet; a long one where others are to meet it."""
     began = time.time()
-    time.sleep(0.1)
+    time.sleep(2.0 if task.names.model == "slow" else 0.1)
     _note(task, began=began, ended=time.time())
 
 
@@ -59,11 +59,11 @@ def trouble(task):
         raise ValueError("x" * 1_000_000)
 
 
-def poisoned(task, *, device):
+def poisoned(task, **options):
     """Run the task; but where the cause is there, those of seed 2 kill their process."""
     folder = Path(task.store_url).parent
     if (folder / "cause").exists() and {g.seed for g in getattr(task, "groups", ())} == {2}:
         with (folder / "tries").open("a") as file:
             file.write(f"{task.batch_id}\n")
         os.kill(os.getpid(), signal.SIGKILL)
-    run_task(task, device=device)
+    run_task(task, **options)

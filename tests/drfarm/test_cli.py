@@ -42,20 +42,32 @@ def copied(finished, tmp_path) -> Path:
 
 
 NETWORKS = ("--batch-size", "--device", "--decode-workers", "--gpus", "--scheduler")
+WATCHING = ("--dashboard-port", "--metrics-port", "--metrics-host", "--log-format", "--quiet")
 COMMANDS = {
-    ("run",): ("STUDY", "--store", "--out", "--workers", "--memory-limit", *NETWORKS, "--probe-device", "--quiet"),
+    ("run",): ("STUDY", "--store", "--out", "--workers", "--memory-limit", *NETWORKS, "--probe-device", *WATCHING),
     ("plan",): ("STUDY", "--store", "--scheduler"),
-    ("extract",): ("STUDY", "--store", *NETWORKS, "--shard", "--quiet"),
-    ("probe",): ("STUDY", "--store", "--workers", "--memory-limit", "--scheduler", "--quiet"),
+    ("extract",): ("STUDY", "--store", *NETWORKS, "--shard", *WATCHING),
+    ("probe",): ("STUDY", "--store", "--workers", "--memory-limit", "--scheduler", *WATCHING),
+    ("retry",): ("STUDY", "--store", "--what", *NETWORKS, *WATCHING),
     ("aggregate",): ("STUDY", "--store", "--out"),
-    ("status",): ("STUDY", "--store"),
+    ("status",): ("STUDY", "--store", "--json"),
     ("query",): ("SQL", "--store", "--format", "--out", "Example: drfarm query"),
     ("table",): ("STUDY", "--store", "--format", "--rule", "--delta", "--out"),
     ("figure",): ("STUDY", "--store", "--out"),
     ("models",): ("--weights-folder",),
     ("datasets",): ("--root",),
-    ("scheduler",): ("--host", "--port"),
-    ("worker",): ("ADDRESS", "--gpu", "--workers", "--memory-limit"),
+    ("scheduler",): ("--host", "--port", "--tls", "--insecure", "--dashboard", "--log-format"),
+    ("worker",): (
+        "ADDRESS",
+        "--gpu",
+        "--workers",
+        "--memory-limit",
+        "--tls",
+        "--insecure",
+        "--patience",
+        "--log-format",
+    ),
+    ("certs",): ("FOLDER", "--host"),
     ("demo",): ("--folder", "--quiet"),
     ("import",): ("results",),
     ("import", "results"): ("FILE.csv", "--store"),

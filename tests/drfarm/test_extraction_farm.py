@@ -216,10 +216,11 @@ def test_more_gpus_than_there_are_is_refused(twin, drfarm):
     assert "99 GPUs are asked for, and torch sees" in done.err
 
 
-def test_a_scheduler_that_ends_takes_its_workers_along_and_the_run_says_so(nodes, undisturbed, twin):
+def test_a_scheduler_that_stays_away_takes_its_workers_along_and_the_run_says_so(nodes, undisturbed, twin):
     cluster = Cluster(nodes, undisturbed)
-    worker = cluster.add("--gpu", "--workers", 1)
-    command = nodes.start(twin, "extract", "study.yaml", "--scheduler", cluster.address, "--device", "cpu")
+    worker = cluster.add("--gpu", "--workers", 1, "--patience", 1)
+    words = ("extract", "study.yaml", "--scheduler", cluster.address, "--device", "cpu", "--patience", 1)
+    command = nodes.start(twin, *words)
     nodes.wait_until(lambda: nodes.n_chunks(twin / "store") >= 4)
     cluster.scheduler.kill()
     code, _, err = nodes.finished(command)

@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -195,10 +196,13 @@ def test_on_the_cpu_processes_share_the_cores(monkeypatch):
         gpu_places(3)
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:8786", "tls://node-7.cluster:1", "tcp://[::1]:65535"])
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:8786", "tls://node-7.cluster:1", "tcp://[::1]:65535", "tcp://node-7.cluster:1"]
+)
 def test_an_address_of_a_scheduler(address):
     assert check_address(address) == address
-    assert FarmOptions(scheduler=address).scheduler == address
+    tls = Path("certs") if address.startswith("tls") else None
+    assert FarmOptions(scheduler=address, tls=tls, insecure=tls is None).scheduler == address
 
 
 @pytest.mark.parametrize(
