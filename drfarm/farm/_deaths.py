@@ -112,13 +112,9 @@ class Deaths:
         if self._watched is connection or client.status != "running":
             return
         self._watched = connection
-        from drfarm.farm._last_words import NannyTells, WorkerWrites
-
-        # Workers that can't do it, or have no nanny, still work: only less is known of how they die.
         with contextlib.suppress(Exception):
             client.subscribe_topic(TOPIC, self._told)
-            client.register_plugin(NannyTells())
-            client.register_plugin(WorkerWrites(native=not self.farm.blames_lost))
+        have_told(client, native=not self.farm.blames_lost)
 
     def of(self, worker: str) -> Death | None:
         """Return how the worker at an address died; None as long as nothing is known."""
@@ -155,6 +151,27 @@ class Deaths:
         if len(self._known) >= _MOST_KEPT:
             del self._known[next(iter(self._known))]
         self._known[str(told["worker"])] = Death.read(told)
+
+
+def have_told(client: Any, *, native: bool) -> None:
+    """Have all workers of a cluster tell how they die, those that start later too.
+
+    A nanny that is just starting its first worker is passed over by the library: of workers that are one's own this
+    is called before they are started.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    native
+        Whether their logs get what native code writes too.
+    """
+    from drfarm.farm._last_words import NannyTells, WorkerWrites
+
+    # Workers that can't do it, or have no nanny, still work: only less is known of how they die.
+    with contextlib.suppress(Exception):
+        client.register_plugin(NannyTells())
+        client.register_plugin(WorkerWrites(native=native))
 
 
 def end_process(pid: int) -> None:

@@ -25,8 +25,9 @@ _ON_ITS_WAY_S = 10.0
 """A task that was sent to a worker as it died is taken back after so long without news of it."""
 _FETCH_S = 60.0
 """A small report takes at most so long to come."""
-_NEWS_S = 3.0
-"""The cause of a worker's death is waited for so long; others go on meanwhile."""
+_NEWS_S, _LOCAL_NEWS_S = 3.0, 8.0
+"""The cause of a worker's death is waited for so long; others go on meanwhile. On this machine it is told late where the
+machine is busy; of a host that is gone nobody tells."""
 _END_S = 15.0
 """A worker that was to be ended and is not gone after so long is given no task any more."""
 
@@ -186,6 +187,7 @@ class _Feed(Generic[T]):
         self._landed: SimpleQueue[Any] = SimpleQueue()
         self._mourned: list[tuple[_Flight[T], float]] = []
         self._shunned: set[str] = set()
+        self._causes: dict[str, Death] = {}
 
     def run(self) -> None:
         """Run every task."""
@@ -272,7 +274,7 @@ class _Feed(Generic[T]):
     def _mourn(self, flight: _Flight[T]) -> None:
         """Wait until the cause of its worker's death is told."""
         self._waiting.forget(flight.worker)
-        self._mourned.append((flight, time.monotonic() + _NEWS_S))
+        self._mourned.append((flight, time.monotonic() + (_NEWS_S if self._farm.blames_lost else _LOCAL_NEWS_S)))
 
     def _bury(self) -> None:
         """Judge the tasks of dead workers, when the cause is known or will not be."""
@@ -285,7 +287,9 @@ class _Feed(Generic[T]):
             if flight.hung_s is None and self._farm.excuses(flight.worker, flight.task.batch_id):
                 self._waiting.again(flight.task, flight.attempt)
                 continue
-            death = death or Death()
+            # A worker that dies as it starts may do so unseen: what an earlier try died of is the best guess.
+            death = death or self._causes.get(flight.task.batch_id) or Death()
+            self._causes[flight.task.batch_id] = death
             if flight.hung_s is not None:
                 why = f"no end after {flight.hung_s:.0f} s, far more than it should take: it hung, and was ended."
                 self._give_up_or_retry(flight, why, log=death.log)

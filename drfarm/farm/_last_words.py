@@ -24,6 +24,9 @@ from drfarm.farm._trace import MOST_CHARS, last_lines
 _STALE_S = 600.0
 """A log this old whose process is gone is of a nanny that died too: nobody will read it."""
 
+_ENDING = (Status.closing_gracefully, Status.closing, Status.closed, Status.failed)
+"""A nanny in one of these ends its worker on purpose."""
+
 
 class NannyTells(NannyPlugin):
     """Tells of the death of its worker: exit code, whether it was memory, the end of its log."""
@@ -40,7 +43,7 @@ class NannyTells(NannyPlugin):
             with contextlib.suppress(Exception):  # whatever happens here, the nanny starts another worker
                 if nanny.process is not None:
                     told = seen.death(str(nanny.process.worker_address), exit_code)
-                    if nanny.status == Status.running:
+                    if nanny.status not in _ENDING:  # a first task may kill a worker before its nanny is running
                         nanny.log_event(TOPIC, told)
             goes_on(exit_code)
 

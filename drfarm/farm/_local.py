@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
+from drfarm.farm._deaths import have_told
 from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts, prepare_workers
 from drfarm.farm.dashboard import dashboard_settings
 from drfarm.farm.gpus import Place
@@ -138,6 +139,7 @@ def local_farm(
                 )
             )
         farm = LocalFarm(cluster=cluster, client=stack.enter_context(Client(cluster)), n_workers=len(places))
+        have_told(farm.client, native=True)
         farm.start(places)
         try:
             yield farm

@@ -155,7 +155,7 @@ class Told:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    for name in ("_LOOK_S", "_NEWS_S", "_ON_ITS_WAY_S", "_END_S"):
+    for name in ("_LOOK_S", "_NEWS_S", "_LOCAL_NEWS_S", "_ON_ITS_WAY_S", "_END_S"):
         monkeypatch.setattr(_feed, name, 0.02)
 
 
