@@ -26,8 +26,8 @@ _ON_ITS_WAY_S = 10.0
 _FETCH_S = 60.0
 """A small report takes at most so long to come."""
 _NEWS_S, _LOCAL_NEWS_S = 3.0, 8.0
-"""The cause of a worker's death is waited for so long; others go on meanwhile. On this machine it is told late where the
-machine is busy; of a host that is gone nobody tells."""
+"""The cause of a worker's death is waited for so long; others go on meanwhile. Here it is told late where the machine
+is busy; of a host that is gone nobody tells."""
 _END_S = 15.0
 """A worker that was to be ended and is not gone after so long is given no task any more."""
 

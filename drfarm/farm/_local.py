@@ -50,7 +50,9 @@ class LocalFarm:
         """Return the addresses of the workers that live now; replace those that are gone for good."""
         # The scheduler is in this process: looking costs nothing, asking it a round trip for each small task.
         scheduler = self.cluster.scheduler
-        alive = () if scheduler is None else tuple(scheduler.workers)
+        # A nanny hears of its worker a moment after the scheduler; of one that dies before, nobody tells the cause.
+        known = {nanny.worker_address for nanny in list(self.cluster.workers.values())}
+        alive = () if scheduler is None else tuple(w for w in list(scheduler.workers) if w in known)
         now = time.monotonic()
         if len(alive) < self.n_workers:
             self.cluster.sync(self._replace)
