@@ -39,14 +39,20 @@ def reference(faulty, folder):
 
 
 def test_a_handful_of_random_faults_leaves_what_an_undisturbed_run_leaves(faulty, reference, folder):
+    """Runs that a fast machine ended before the first fault came prove nothing: another follows."""
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     farm = faulty["farms"].LocalFarm(reference.commands, folder)
-    run = faulty["runs"].FaultyRun(reference, farm, folder / "run", random.Random(seed))
-    outcome = run.disturb(5, KINDS)
-    print(*outcome.told, sep="\n")
-    assert outcome.problems == []
-    assert outcome.faults.total() >= 1
+    n_faults = 0
+    for n in range(20):
+        run = faulty["runs"].FaultyRun(reference, farm, folder / f"run-{n}", random.Random(f"{seed} {n}"))
+        outcome = run.disturb(5, KINDS)
+        print(*outcome.told, sep="\n")
+        assert outcome.problems == []
+        n_faults += outcome.faults.total()
+        if n_faults >= 3:
+            break
+    assert n_faults >= 3
 
 
 def test_what_is_not_the_same_is_told(faulty, reference, tmp_path):
