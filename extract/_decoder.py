@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import shared_memory
-from threading import Event
+from threading import Event, Semaphore
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,6 +80,8 @@ class Decoder:
         What is decoded, and how it becomes pixels.
     n_workers
         Threads or processes.
+    n_beside
+        Threads that decode while a network runs, at most `n_workers`: all decode what is waited for first.
     processes
         Whether they are processes.
     mask
@@ -97,6 +99,7 @@ class Decoder:
         mask: bool,
         pinned: bool,
         processes: bool = False,
+        n_beside: int | None = None,
     ) -> None:
         self._samples = samples
         self._transform = transform
@@ -104,6 +107,8 @@ class Decoder:
         self._pinned = pinned
         self._n_workers = n_workers
         self._processes = processes
+        self._beside = Semaphore(n_workers if n_beside is None else n_beside)
+        self._first: Step | None = None
         self._stop = Event()
         self._pool: Executor
         self._stack = self._buffers = ExitStack()
@@ -151,6 +156,7 @@ class Decoder:
         shared = self._buffers.enter_context(SharedBuffers(most)) if self._processes and most else None
         ahead: deque[_Pending] = deque()
         waiting = iter(steps)
+        self._first = steps[0] if steps else None
         while True:
             with _told_of_death():
                 while len(ahead) < BATCHES_AHEAD and (step := next(waiting, None)) is not None:
@@ -184,11 +190,16 @@ class Decoder:
             return _Pending(step, block, shape, parts)
         pixels = host_tensor(shape, pinned=self._pinned)
         out = pixels.numpy()
-        parts = [self._pool.submit(self._part, r, step.views, _rows(out, r, batch.start)) for r in ranges]
+        decode = self._part if step is self._first else self._part_beside
+        parts = [self._pool.submit(decode, r, step.views, _rows(out, r, batch.start)) for r in ranges]
         return _Pending(step, pixels, shape, parts)
 
     def _part(self, rows: range, views: Sequence[int], out: NDArray[np.uint8]) -> Part:
         return decode_part(self._samples, self._transform, rows, views, out, mask=self._mask, stopped=self._stop.is_set)
+
+    def _part_beside(self, rows: range, views: Sequence[int], out: NDArray[np.uint8]) -> Part:
+        with self._beside:
+            return self._part(rows, views, out)
 
     def _finished(self, pending: _Pending) -> tuple[int, ...]:
         masked: list[int] = []

@@ -31,9 +31,31 @@ def choose_device(asked: str) -> "torch.device":
 
 def default_decode_workers() -> int:
     """Return as many threads as this process has cores, at most 16."""
+    return min(_MOST_DECODE_WORKERS, _n_cores())
+
+
+def workers_beside(device: str, n_workers: int, n_threads: int) -> int:
+    """Return how many of the decode workers go on while a network runs.
+
+    On the CPU those that the network leaves a core: one more would take turns with it for the interpreter's lock and a
+    core of its own. Where it leaves none, or runs elsewhere, all go on.
+
+    Parameters
+    ----------
+    device
+        ``cpu`` or ``cuda``.
+    n_workers
+        Decode workers.
+    n_threads
+        Threads of the network on the CPU.
+    """
+    spare = _n_cores() - n_threads
+    return min(n_workers, spare) if device == "cpu" and spare > 0 else n_workers
+
+
+def _n_cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
-    n_cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(_MOST_DECODE_WORKERS, n_cores)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @contextmanager

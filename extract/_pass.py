@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from extract._batches import fitting_views, plan_steps
 from extract._chunk_writer import Activations, ChunkAssembler, WriterThread
 from extract._decoder import DecodedBatch, Decoder
-from extract._device import choose_device, default_decode_workers, torch_threads
+from extract._device import choose_device, default_decode_workers, torch_threads, workers_beside
 from extract._forward import ForwardPass, InFlight
 from extract._stopwatch import Stopwatch
 from extract._work import Work
@@ -33,6 +33,8 @@ def run_pass(
     Every image is decoded once for all of them, in steps that whole batches of each fill: networks may have batch
     sizes of their own. The report has no ids: a pass does not know what is complete.
     """
+    import torch
+
     device = choose_device(options.device)
     rows = math.lcm(*(w.batch_size for w in work))
     steps = plan_steps(
@@ -46,10 +48,13 @@ def run_pass(
         for w in work
     ]
     n_workers = options.decode_workers or default_decode_workers()
+    n_threads = options.threads or torch.get_num_threads()
     decoder = Decoder(
         samples,
         work[0].transform,
         n_workers=n_workers,
+        # What is asked for is what decodes.
+        n_beside=None if options.decode_workers else workers_beside(device.type, n_workers, n_threads),
         mask=options.on_corrupt == "mask",
         pinned=device.type == "cuda",
         processes=options.decodes_in_processes(n_workers),

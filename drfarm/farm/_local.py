@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
 from drfarm.farm._deaths import have_told
+from drfarm.farm._prompt import send_at_once
 from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts, prepare_workers
 from drfarm.farm.dashboard import dashboard_settings
 from drfarm.farm.gpus import Place
@@ -69,6 +70,7 @@ class LocalFarm:
         """Hand a task to one worker; its death is told at once."""
         self._n_sent += 1
         key = f"{task.batch_id}-{self._n_sent}"
+        send_at_once(self.client, self.cluster.scheduler, worker)
         return self.client.submit(work, task, key=key, pure=False, retries=0, workers=[worker])
 
     def start(self, places: Sequence[Place]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
+from drfarm.farm._prompt import send_at_once
 from drfarm.farm._reach import check_reached
 from drfarm.farm._settings import silenced
 from drfarm.farm._worker_answers import check_versions
@@ -154,6 +155,7 @@ class JoinedFarm:
     def submit(self, work: Callable[[Any], object], task: Any, worker: str) -> Any:
         """Hand a task to one worker."""
         self._n_sent += 1
+        send_at_once(self.client)
         return self.client.submit(
             work,
             task,

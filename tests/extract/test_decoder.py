@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from extract import DatasetSpec, DecoderDied, make_transform, open_samples
+from extract import DatasetSpec, DecoderDied, _decoder, _device, make_transform, open_samples
 from extract._batches import Batch, Step
 from extract._buffers import SharedBuffers
 from extract._decoder import Decoder
@@ -126,3 +127,47 @@ def test_a_script_without_a_main_guard_is_told_so_and_does_not_hang(tmp_path):
     assert done.returncode == 1
     assert "DecoderDied: a decoding process died" in done.stderr
     assert "__main__" in done.stderr.rpartition("DecoderDied")[2]
+
+
+@pytest.mark.parametrize(("n_beside", "at_once"), [(1, {1}), (2, {2}), (None, {2, 3})])
+def test_while_a_network_runs_so_many_threads_decode(n_beside, at_once, monkeypatch):
+    lock, running, most = threading.Lock(), set(), 0
+
+    def noted(samples, transform, rows, *rest, **settings):
+        nonlocal most
+        with lock:
+            running.add(rows.start)
+            most = max(most, len([start for start in running if start >= 64]))
+        time.sleep(0.01)
+        with lock:
+            running.discard(rows.start)
+        return real(samples, transform, rows, *rest, **settings)
+
+    real = _decoder.decode_part
+    monkeypatch.setattr(_decoder, "decode_part", noted)
+    with decoder(n_workers=3, n_beside=n_beside) as decoding:
+        seen = [d.batch.start for d in decoding.decode(steps_of(256, 64))]
+    assert seen == [0, 64, 128, 192]
+    assert most in at_once
+
+
+def test_what_is_waited_for_first_is_decoded_by_all(monkeypatch):
+    together = threading.Barrier(3)
+    real = _decoder.decode_part
+
+    def noted(samples, transform, rows, *rest, **settings):
+        if rows.start < 24:
+            together.wait(30)  # three parts are under way, or this fails
+        return real(samples, transform, rows, *rest, **settings)
+
+    monkeypatch.setattr(_decoder, "decode_part", noted)
+    with decoder(n_workers=3, n_beside=1) as decoding:
+        assert len(list(decoding.decode(steps_of(48, 24)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("device", "n_threads", "expected"), [("cpu", 1, 3), ("cpu", 3, 1), ("cpu", 4, 4), ("cpu", 9, 4), ("cuda", 1, 4)]
+)
+def test_workers_take_the_cores_that_the_network_leaves(device, n_threads, expected, monkeypatch):
+    monkeypatch.setattr(_device, "_n_cores", lambda: 4)
+    assert _device.workers_beside(device, 4, n_threads) == expected
