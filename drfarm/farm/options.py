@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from drfarm.farm._deadline import FACTOR
+from drfarm.farm._sockets import check_temporary_folder
 from drfarm.farm.clusters.settings import KINDS, Kind, load_settings
 from drfarm.farm.security import check_encrypted
 from probe import Task
@@ -147,10 +148,12 @@ def check_tasks(
     Raises
     ------
     InvalidRequest
-        If one is predicted to need more memory than a worker has.
+        If one is predicted to need more memory than a worker has, or local workers could not meet.
     """
     if not tasks or (options.elsewhere and memory_limit_bytes is None):
         return
+    if not options.elsewhere:
+        check_temporary_folder()
     limit = memory_limit_bytes or options.memory(n_workers or options.workers(len(tasks)))
     worst = max(tasks, key=lambda t: t.predicted_bytes)
     if worst.predicted_bytes > limit:

@@ -1,6 +1,8 @@
 """Planning: counts, identities, what is done is not planned again, and what can't run is refused."""
 
 import pickle
+import socket
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from drfarm.farm import MOST_TASK_BYTES, FarmOptions, check_tasks
+from drfarm.farm import MOST_TASK_BYTES, FarmOptions, _sockets, check_tasks
+from drfarm.farm._sockets import check_temporary_folder
 from drfarm.planning import plan_study
 from drfarm.study import load_study, study_from_dict
 from drfarm.targets import Target
@@ -380,3 +383,30 @@ def test_a_finished_plan_has_nothing_left(finished):
     assert planned.tasks == planned.jobs_left == ()
     assert planned.n_probes == planned.n_probes_done == 12
     assert planned.n_cka == planned.n_cka_done
+
+
+def test_a_temporary_folder_with_too_long_a_name_is_refused_before_any_worker_starts(monkeypatch, tmp_path):
+    monkeypatch.setattr(_sockets, "METHOD", "forkserver")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp/" + "x" * 70)
+    check_temporary_folder()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/tmp/" + "ü" * 36)
+    with pytest.raises(InvalidRequest, match=r"has a name of 77 bytes.* 75 bytes is the most.*Set TMPDIR"):
+        check_temporary_folder()
+    task = SimpleNamespace(predicted_bytes=1)
+    with pytest.raises(InvalidRequest, match="Set TMPDIR"):
+        check_tasks([task], FarmOptions(n_workers=1))
+    check_tasks([task], FarmOptions(scheduler="tcp://127.0.0.1:1"))
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Unix sockets")
+def test_the_longest_name_that_is_allowed_works(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+        longest = Path(folder, "y" * (75 - len(folder) - 1))
+        longest.mkdir()
+        monkeypatch.setattr(tempfile, "gettempdir", lambda: str(longest))
+        check_temporary_folder()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(longest) + _sockets._NAME.replace("/listener", "-listener"))
+            too_long = str(longest) + "z" + _sockets._NAME.replace("/listener", "-listener")
+            with pytest.raises(OSError, match="too long"), socket.socket(socket.AF_UNIX) as other:
+                other.bind(too_long)

@@ -8,6 +8,8 @@ the driver, and a cluster of services.
 import json
 import os
 import random
+import shutil
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -27,8 +29,18 @@ pytestmark = pytest.mark.timeout(MINUTES * 60 + 1800)
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    with make_reference(tmp_path_factory.mktemp("faults")) as made:
+def folder():
+    """A folder with a short name: the temporary folders of the runs are in it, and sockets are in those."""
+    made = Path(tempfile.mkdtemp(prefix="faults-"))
+    yield made
+    if not list(made.glob("*/run-*")):  # those of runs with problems are kept, to be looked at
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def reference(folder):
+    (folder / "reference").mkdir()
+    with make_reference(folder / "reference") as made:
         yield made
 
 
@@ -70,13 +82,13 @@ class Lane(threading.Thread):
             self.problems += farm.problems
 
 
-def test_every_run_ends_as_if_nothing_had_happened(reference, tmp_path):
+def test_every_run_ends_as_if_nothing_had_happened(reference, folder):
     seed = int(os.environ.get("DRFARM_FAULT_SEED") or random.SystemRandom().randrange(10**6))
     enough = int(os.environ.get("DRFARM_FAULTS", 10**6))
     print(f"seed {seed}; again: DRFARM_FAULT_SEED={seed}")
     began = time.monotonic()
     lanes = [
-        Lane(farm, reference, seed, tmp_path / farm.name, began + MINUTES * 60, -(-enough // 2))
+        Lane(farm, reference, seed, folder / farm.name, began + MINUTES * 60, -(-enough // 2))
         for farm in (LocalFarm, ClusterFarm)
     ]
     for lane in lanes:
