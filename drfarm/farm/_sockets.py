@@ -28,5 +28,6 @@ def check_temporary_folder() -> None:
     if length > most:
         raise InvalidRequest(
             f"the temporary folder {folder} has a name of {length} bytes; worker processes meet at sockets in it, "
-            f"and {most} bytes is the most that leaves room for their names. Set TMPDIR to a folder with a shorter name, such as /tmp."
+            f"and {most} bytes is the most that leaves room for their names. Set TMPDIR to a folder with a shorter "
+            "name, such as /tmp."
         )
