@@ -42,6 +42,8 @@ def settings(environment: Mapping[str, str], method: str) -> dict[str, Any]:
         "distributed.nanny.pre-spawn-environ": dict(environment),
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.work-stealing": False,
+        # One that sends nothing for so long is stopped, or hangs in foreign code: its nanny starts another.
+        "distributed.scheduler.worker-ttl": "40s",
         "distributed.deploy.lost-worker-timeout": "1h",  # on a slow disk a worker needs long to come back
         "distributed.worker.multiprocessing-method": method,
         # A worker that runs networks decodes in processes, and a daemon may have none.

@@ -4,26 +4,18 @@ Chunks are made small through the one constant that decides their size, in every
 Run as a script, it imports the command once and forks a process for each line that it reads: those start at once.
 """
 
-import atexit
-import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import yaml
+from forker import Forker, serve
 
 CHUNK_BYTES = 2**17
 """64 rows of the network below."""
-
-_COMPILED = os.environ.get("PYTHONPYCACHEPREFIX") or tempfile.mkdtemp(prefix="compiled-")
-"""Imports of all these processes are compiled once."""
-if "PYTHONPYCACHEPREFIX" not in os.environ:
-    atexit.register(shutil.rmtree, _COMPILED, ignore_errors=True)
 
 NETWORKS = '''
 import time
@@ -104,7 +96,6 @@ def environment(folder: Path, *, gpus: bool = False) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         **({} if gpus else {"CUDA_VISIBLE_DEVICES": ""}),
-        "PYTHONPYCACHEPREFIX": _COMPILED,
         "PYTHONPATH": str(folder / "site"),
         "SMALL_CHUNKS": str(CHUNK_BYTES),
         "OMP_NUM_THREADS": "1",
@@ -146,36 +137,9 @@ def files(store: Path) -> dict[str, bytes]:
     return {str(p.relative_to(store)): p.read_bytes() for p in found if "#" not in p.name}
 
 
-class Forker:
-    """A process that has imported the command, and forks one for each line of words that it is given."""
-
-    def __init__(self, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(folder),
-            cwd=folder,
-        )
-
-    def fork(self, *words: object) -> int:
-        """Start the command; return its process id."""
-        return self._ask({"words": list(map(str, words))})
-
-    def code(self, pid: int, *, wait: bool) -> int | None:
-        """Return the exit code, negative for a signal; None while it runs."""
-        return self._ask({"pid": pid, "wait": wait})
-
-    def end(self) -> None:
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(30)
-
-    def _ask(self, what: dict) -> int | None:
-        self._process.stdin.write(json.dumps(what) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+def forker(folder: Path) -> Forker:
+    """Return a process that forks the command, on the studies of a folder."""
+    return Forker(__file__, folder=folder, environment=environment(folder))
 
 
 def _serve() -> None:
@@ -184,20 +148,7 @@ def _serve() -> None:
 
     from drfarm import cli, running  # noqa: F401
 
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if "words" in asked:
-            answer = os.fork()
-            if not answer:
-                null = os.open(os.devnull, os.O_RDWR)
-                for number in (0, 1, 2):
-                    os.dup2(null, number)
-                sys.argv = ["drfarm", *asked["words"]]
-                cli.main()
-        else:
-            pid, status = os.waitpid(asked["pid"], 0 if asked["wait"] else os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
-        print(json.dumps(answer), flush=True)
+    serve(cli.main)
 
 
 def wait_until(condition, *, timeout_s: float = 120, every_s: float = 0.01) -> None:

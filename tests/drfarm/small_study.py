@@ -5,12 +5,14 @@ Chunks and blocks are made small through the two plain constants that decide the
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import yaml
+from forker import Forker, serve
 
 CHUNK_BYTES = 2**19
 BLOCK_S = 0.1
@@ -121,6 +123,34 @@ class Command:
         return alive
 
 
+class Forked(Command):
+    """The same, of a process that has imported it: it is there at once."""
+
+    def __init__(self, forker: Forker, folder: Path, *words: object) -> None:
+        self._forker = forker
+        self._out, self._err = (Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2))
+        self.pid = forker.fork(*words, out=self._out, err=self._err, apart=True)
+        self._code: int | None = None
+        self._seen = {}
+
+    def running(self) -> bool:
+        if self._code is None:
+            self._code = self._forker.code(self.pid, wait=False)
+        return self._code is None
+
+    def finished(self, timeout_s: float = 240) -> tuple[int, str, str]:
+        until = time.monotonic() + timeout_s
+        while self.running():
+            assert time.monotonic() < until, "it does not end"
+            time.sleep(0.02)
+        return self._code, self._out.read_text(), self._err.read_text()
+
+
+def forker(folder: Path) -> Forker:
+    """Return a process that forks the command."""
+    return Forker(__file__, folder=folder)
+
+
 def _runs(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -139,11 +169,23 @@ def wait_for(condition, command: Command, *, every_s: float = 0.02, timeout_s: f
     return True
 
 
-if __name__ == "__main__":
+def _main() -> None:
     import drfarm.blocks
     import store.grid
     from drfarm.cli import main
 
     drfarm.blocks.TARGET_S = BLOCK_S
     store.grid.TARGET_CHUNK_BYTES = CHUNK_BYTES
-    main()
+    if sys.argv[1:]:
+        main()
+    import matplotlib.figure  # noqa: F401 - this and more is imported once, for all
+    import pyarrow.dataset  # noqa: F401
+    import torch._dynamo  # noqa: F401
+
+    import drfarm.running
+
+    serve(main)
+
+
+if __name__ == "__main__":
+    _main()

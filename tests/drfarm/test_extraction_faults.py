@@ -63,7 +63,7 @@ def test_fifty_kills_leave_what_an_undisturbed_run_leaves(nodes, undisturbed, tw
     expected = nodes.files(undisturbed / "store")
     moments = random.Random(50)
     kills: Counter[str] = Counter()
-    forker = nodes.Forker(twin)
+    forker = nodes.forker(twin)
     n_round = 0
     try:
         while kills.total() < 50:

@@ -227,6 +227,7 @@ class FaultyRun:
                 self._doomed.remove(due)
                 greedy = seen(due[1])
                 if greedy is not None and greedy.state != "T":
+                    tell(greedy.pid, signal.SIGUSR1)  # it says where it is
                     self._problem(f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}")
             self._farm.keep()
             if condition():

@@ -40,9 +40,12 @@ class Wide(nn.Module):
 '''
 
 _SITE = """
+import faulthandler
 import os
 import signal
 import sys
+
+faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked of one that should be dead
 
 if "resource_tracker" not in " ".join(sys.orig_argv):  # that one needs nothing of ours
     import store.grid
