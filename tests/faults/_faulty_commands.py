@@ -37,6 +37,17 @@ class Seen:
             return Path(f"/proc/{self.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         return ""
 
+    def where_it_is(self) -> str:
+        """Let it write the stacks of its threads to its output, and say what else the system knows of it."""
+        tell(self.pid, signal.SIGUSR1)
+        time.sleep(1)
+        folder = Path(f"/proc/{self.pid}")
+        with contextlib.suppress(OSError):
+            held = {link.name: os.readlink(link) for link in (folder / "fd").iterdir()}
+            masks = [line for line in (folder / "status").read_text().splitlines() if line.startswith("Sig")]
+            return f"waits in {(folder / 'wchan').read_text()}; {masks}; {held}"
+        return "it is gone now"
+
 
 def processes() -> Iterator[Seen]:
     """Yield every process that lives."""

@@ -195,7 +195,10 @@ class FaultyRun:
         self._run_and_expect("0 are bad", "store", "verify", "--store", self._store)
         for driver in self._drivers:
             for alive in driver.survivors():
-                self._problem(f"{driver} is dead ({driver.code}), and {alive.words!r} ({alive.state}) still lives")
+                self._problem(
+                    f"{driver} is dead ({driver.code}), and {alive.words!r} ({alive.state}) still lives: "
+                    f"{alive.where_it_is()}\n{driver.said[-3000:]}"
+                )
         left = sorted(p.name for p in (self._folder / "tmp").iterdir())
         self._tell(f"left in its temporary folder: {left}")
 
@@ -227,8 +230,10 @@ class FaultyRun:
                 self._doomed.remove(due)
                 greedy = seen(due[1])
                 if greedy is not None and greedy.state != "T":
-                    tell(greedy.pid, signal.SIGUSR1)  # it says where it is
-                    self._problem(f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}")
+                    self._problem(
+                        f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}: "
+                        f"{greedy.where_it_is()}"
+                    )
             self._farm.keep()
             if condition():
                 return
