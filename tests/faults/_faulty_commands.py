@@ -43,7 +43,7 @@ class Seen:
         time.sleep(1)
         folder = Path(f"/proc/{self.pid}")
         with contextlib.suppress(OSError):
-            held = {link.name: os.readlink(link) for link in (folder / "fd").iterdir()}
+            held = {link.name: str(link.readlink()) for link in (folder / "fd").iterdir()}
             masks = [line for line in (folder / "status").read_text().splitlines() if line.startswith("Sig")]
             return f"waits in {(folder / 'wchan').read_text()}; {masks}; {held}"
         return "it is gone now"
