@@ -205,27 +205,41 @@ class Features:
         )
 
     def xarray(self) -> Any:
-        """Return an xarray data set, lazily: ``activations`` (view, sample, neuron), ``labels`` and ``sample_id``.
+        """Return an xarray data set, lazily: ``activations`` (view, sample, neuron), a Dask block a chunk.
 
-        Where only some neurons of the layer are kept, the coordinate ``neuron`` holds their indices in it.
-        Blocks are held against their checksums when they are read. Any Zarr reader opens the group at ``key.path`` too,
-        but looks at no ledger.
+        Coordinates of the samples are ``labels``, ``sample_id`` and, where rows are masked, ``valid``; rows are chosen
+        by position, ``ds.sel(sample=slice(0, 100))``, by class, ``ds.sel(sample=ds.labels == 3)``, or by name,
+        ``ds.sel(sample_id="test/000007")``, where names are unique. Where only some neurons of the layer are kept, the
+        coordinate ``neuron`` holds their indices in it, and ``ds.sel(neuron=...)`` takes these. Attributes say what it
+        is. Blocks are held against their checksums when they are read. Any Zarr reader opens the group at ``key.path``
+        too, but looks at no ledger.
         """
         import dask.array as da
         import xarray as xr
 
         views = da.stack([self.dask(v) for v in range(self.n_views)])
-        coords: dict[str, Any] = {
-            "labels": ("sample", self.labels),
-            "sample_id": ("sample", np.array(self.sample_ids, dtype=object)),
+        about = {
+            "long_name": f"activations of {self.key.model} at {self.key.layer}",
+            "units": "1",  # as CF conventions say that a quantity has no unit
+            "model": self.key.model,
+            "layer": self.key.layer,
         }
+        coords: dict[str, Any] = {
+            "labels": ("sample", self.labels, {"long_name": "class, an index into the attribute classes"}),
+            "sample_id": ("sample", np.array(self.sample_ids, dtype=object), {"long_name": "which sample a row is"}),
+        }
+        if not self.valid.all():
+            coords["valid"] = ("sample", self.valid, {"long_name": "false where a sample could not be decoded"})
         if self.neurons is not None:
-            coords["neuron"] = ("neuron", self.neurons)
-        return xr.Dataset(
-            {"activations": (("view", "sample", "neuron"), views)},
+            coords["neuron"] = ("neuron", self.neurons, {"long_name": "index in the layer"})
+        dataset = xr.Dataset(
+            {"activations": (("view", "sample", "neuron"), views, about)},
             coords=coords,
             attrs={**self.key.to_dict(), "id": self.id, "classes": list(self.classes)},
         )
+        if len(set(self.sample_ids)) < self.n_samples:
+            return dataset
+        return dataset.set_xindex("sample_id")
 
     def chunk_object(self, view: int, chunk: int) -> str:
         """Return the name of a chunk's object in the store."""

@@ -80,6 +80,31 @@ class ResultStore:
         self._objects.put(name, _result_parquet.encode(table, made))
         return name
 
+    def write_merged(self, kind: Kind, table: pa.Table, made: Mapping[str, BatchTiming]) -> str:
+        """Write many batches that were finished elsewhere as one file, atomically; they are read from its manifest on.
+
+        Parameters
+        ----------
+        kind
+            ``probes`` or ``cka``.
+        table
+            Their rows, with all columns of `store.schema.SCHEMAS`.
+        made
+            When each batch was made, as far as that is known.
+
+        Returns
+        -------
+        str
+            Name of the object that was written.
+        """
+        members = sorted(pc.unique(table["batch_id"]).to_pylist())
+        for batch in members:
+            check_name("batch", batch)
+        stem = f"results/{kind}/merged/{content_id(members)}"
+        self._objects.put(f"{stem}.parquet", _result_parquet.encode(table.cast(SCHEMAS[kind]), made))
+        self._put_manifest(f"{stem}.json", members)
+        return f"{stem}.parquet"
+
     def jobs(self, kind: Kind) -> set[str]:
         """Return the ids of the jobs that are done."""
         return set(pc.unique(self.dataset(kind).to_table(columns=["job_id"])["job_id"]).to_pylist())
