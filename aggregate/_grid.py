@@ -1,39 +1,29 @@
 """Lay redundancy rows out as a table for people: which row, which column, and what has to be said below. Pure."""
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
 
 from aggregate._labels import IdPair, Row, id_label, id_pair, shorten, varying
-from aggregate._whole import MIXTURES, method_name
+from aggregate._redundancy import Rule
+from aggregate._table_notes import (
+    AMBIGUOUS,
+    RULE_MEANINGS,
+    constant_notes,
+    digits_of,
+    estimator_notes,
+    grid_notes,
+    sign_notes,
+    undefined_notes,
+    whole_notes,
+)
+from aggregate._text_table import Column, TextTable
 
 MEASURE_NAMES = {"accuracy": "accuracy", "cka": "CKA", "cka_pair": "CKA of two parts"}
-_MEASURE_ORDER = {name: position for position, name in enumerate(MEASURE_NAMES)}
+MEASURE_ORDER = {name: position for position, name in enumerate(MEASURE_NAMES)}
+MODEL_HEAD = "model/layer (width)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of the table."""
-
-    dataset: str
-    """Head of the group that the column belongs to."""
-    head: str
-    """Measure, with solver and protocol where the table holds several, and delta."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
-    """A DR table before it is written in a format: plain text everywhere, nothing escaped."""
-
-    columns: tuple[Column, ...]
-    """In order of dataset, measure, solver, protocol, delta."""
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
-    """Label of each row and its cells, one per column; an empty cell was not measured."""
-    notes: tuple[str, ...]
-    """What the signs mean, one sentence or more each."""
-
-
-def layout(rows: list[dict[str, Any]], *, rule: str) -> Grid:
+def layout(rows: list[dict[str, Any]], *, rule: Rule) -> TextTable:
     """Arrange the rows of one rule; a name that stands for several ids gets one row per id.
 
     Parameters
@@ -48,16 +38,17 @@ def layout(rows: list[dict[str, Any]], *, rule: str) -> Grid:
     for row in rows:
         rivals[_row_key(row) + _column_key(row)].add(id_pair(row))
     columns = {_column_key(row): _column(row, in_columns) for row in rows}
-    order = sorted(columns, key=lambda key: (key[0], _MEASURE_ORDER[key[1]], *(x or "" for x in key[2:4]), key[4]))
+    order = sorted(columns, key=lambda key: (key[0], MEASURE_ORDER[key[1]], *(x or "" for x in key[2:4]), key[4]))
     cells: dict[tuple[tuple[Any, ...], str], dict[tuple[Any, ...], str]] = defaultdict(dict)
-    digits = _digits(rows)
+    digits = digits_of(rows)
     for row in rows:
         identity = id_label(id_pair(row), rivals[_row_key(row) + _column_key(row)], short)
         cells[_row_key(row), identity][_column_key(row)] = cell_text(row, digits)
     labels = sorted(cells, key=lambda key: ([str(part) for part in key[0][:3]], key[0][3], key[1]))
-    return Grid(
+    return TextTable(
+        leads=(MODEL_HEAD,),
         columns=tuple(columns[key] for key in order),
-        rows=tuple((_label(key, in_rows), tuple(cells[key].get(column, "") for column in order)) for key in labels),
+        rows=tuple((_label(key, in_rows), *(cells[key].get(column, "") for column in order)) for key in labels),
         notes=_notes(rows, rule, in_rows, in_columns, ambiguous=any(identity for _, identity in cells)),
     )
 
@@ -87,12 +78,15 @@ def _column_key(row: Row) -> tuple[Any, ...]:
 
 
 def _column(row: Row, named: tuple[str, ...]) -> Column:
+    return Column(group=row["dataset"] or "", head=f"{measure_text(row, named)}, δ = {row['delta']:g}")
+
+
+def measure_text(row: Row, named: tuple[str, ...]) -> str:
+    """Name what was measured, with solver and protocol if they are among `named`; of CKA, a special estimator."""
     measure = MEASURE_NAMES[row["measure"]]
     if row["measure"] == "accuracy":
-        measure = " ".join([measure, *filter(None, ["/".join(row[name] or "-" for name in named)])])
-    elif row["protocol"] is not None:
-        measure = f"{measure}, {row['protocol']}"
-    return Column(dataset=row["dataset"] or "", head=f"{measure}, δ = {row['delta']:g}")
+        return " ".join([measure, *filter(None, ["/".join(row[name] or "-" for name in named)])])
+    return measure if row["protocol"] is None else f"{measure}, {row['protocol']}"
 
 
 def _label(key: tuple[tuple[Any, ...], str], named: tuple[str, ...]) -> str:
@@ -105,30 +99,11 @@ def _label(key: tuple[tuple[Any, ...], str], named: tuple[str, ...]) -> str:
     return ", ".join(parts)
 
 
-def _digits(rows: list[dict[str, Any]]) -> int:
-    """Two decimals, three where some grid is finer than 0.01."""
-    return 3 if any(0 < width < 0.01 for width in _bracket_widths(rows)) else 2
-
-
-def _bracket_widths(rows: list[dict[str, Any]]) -> list[float]:
-    return [row["bracket_high"] - row["bracket_low"] for row in rows if row["bracket_high"] is not None]
-
-
 def _notes(
-    rows: list[dict[str, Any]], rule: str, in_rows: tuple[str, ...], in_columns: tuple[str, ...], *, ambiguous: bool
+    rows: list[dict[str, Any]], rule: Rule, in_rows: tuple[str, ...], in_columns: tuple[str, ...], *, ambiguous: bool
 ) -> tuple[str, ...]:
-    meaning = {
-        "strict": "1 - k*/d with k* the smallest measured size whose mean ratio to the whole is at least δ (Eq. 1)",
-        "nearest": "1 - k/d at the measured size whose mean ratio is nearest to δ, above or below it",
-        "interpolated": "1 - k/d where the line between the measured sizes around the crossing reaches δ",
-    }
-    notes = [f"DR ({rule}): {meaning[rule]}; width d of the layer in parentheses after its name."]
-    widths = [width for width in _bracket_widths(rows) if width > 0]
-    if widths:
-        notes.append(
-            "[low, high): where DR of Eq. 1 lies on an infinitely fine grid. The measured grid quantises DR: steps of "
-            f"{min(widths):.2g} to {max(widths):.2g} in this table."
-        )
+    notes = [f"DR ({rule}): {RULE_MEANINGS[rule]}; width d of the layer in parentheses after its name."]
+    notes += grid_notes(rows)
     if any(row["ci_low"] is not None for row in rows):
         of_what = "the DR of an infinitely fine grid; it holds the bracket, which seeds can't narrow"
         if rule == "interpolated":
@@ -137,52 +112,8 @@ def _notes(
         notes.append(
             f"(low–high): confidence interval over seeds, for {of_what}; none where fewer than two seeds ran.{about}"
         )
-    if any(row["censored"] and row["bracket_high"] == 0 for row in rows):
-        notes.append("never: all d dimensions of the method together stay below δ times the whole layer.")
-    if any(row["censored"] and row["bracket_high"] for row in rows):
-        notes.append("< bound: no measured size reaches δ; DR lies below the bound.")
-    if any(row["censored"] and row["bracket_high"] is None for row in rows):
-        notes.append("—: the whole layer was not measured, or has accuracy 0; there is no ratio.")
-    notes += [*_whole_notes(rows), *_undefined_notes(rows)]
-    if any(row["measure"] != "accuracy" and row["protocol"] is not None for row in rows):
-        notes.append("CKA without a word after it is the biased estimator of the paper; others are named.")
-    for name in ("method", "solver", "protocol"):
-        about_it = rows if name == "method" else [row for row in rows if row["measure"] == "accuracy"]
-        values = sorted({row[name] for row in about_it if row[name] is not None})
-        if len(values) == 1 and name not in (*in_rows, *in_columns):
-            notes.append(f"{name.capitalize()}: {values[0]}.")
+    notes += [*sign_notes(rows), *whole_notes(rows), *undefined_notes(rows), *estimator_notes(rows)]
+    notes += constant_notes(rows, {*in_rows, *in_columns})
     if ambiguous:
-        notes.append(
-            "Some names stand for several representations (other weights, transform or data): these have a row for "
-            "each id, given by its first characters. They are never averaged."
-        )
+        notes.append(AMBIGUOUS)
     return tuple(notes)
-
-
-def _whole_notes(rows: list[dict[str, Any]]) -> list[str]:
-    """Say whose k = d stands for the whole layer, where it is another method's, or no order's."""
-    notes = []
-    borrowed: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row["whole_method"] is not None and row["whole_method"] != row["method"]:
-            borrowed[row["whole_method"]].add(row["method"])
-    for source, methods in sorted(borrowed.items()):
-        notes.append(
-            f"The whole layer of {', '.join(sorted(methods))} is k = d of {source}: the layer is the same in any order."
-        )
-    own = {row["method"] for row in rows if row["whole_method"] == row["method"] is not None}
-    mixed = sorted(method for method in own if method_name(method) in MIXTURES)
-    if mixed:
-        notes.append(
-            f"The ratio of {', '.join(mixed)} is to its own k = d, a mixture of all neurons: no method that orders "
-            "neurons was run at k = d."
-        )
-    return notes
-
-
-def _undefined_notes(rows: list[dict[str, Any]]) -> list[str]:
-    most = max((row["n_undefined"] for row in rows), default=0)
-    if not most:
-        return []
-    why = "a probe diverged, or CKA of constant neurons"
-    return [f"Left out: sizes at which some value is undefined ({why}), up to {most} in one curve."]

@@ -40,7 +40,7 @@ from aggregate._crossing import (
 )
 from aggregate._curves import Curves
 from aggregate._local_fit import local_fit
-from aggregate._runs import Floats, Integers
+from aggregate._runs import Flags, Floats, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,24 +67,15 @@ def find_limits(curves: Curves, crossing: Crossing, *, delta: float, confidence:
     confidence
         1 - alpha, in (0, 1).
     """
-    n_cells, cell = curves.whole.size, curves.cell
-    z = curves.excess_of_seeds(delta)
-    error = curves.standard_error(z)
-    lower, upper = _band(curves, crossing.excess, error, confidence=confidence)
-    fit = local_fit(curves, z, first_in_cell(upper >= -TOLERANCE, cell, n_cells), _last_open(curves, lower))
-    if fit.changed.any():
-        moved = curves.mean_of_seeds(fit.z) - curves.mean_of_seeds(z)
-        lower, upper = _band(curves, crossing.excess + moved, curves.standard_error(fit.z), confidence=confidence)
-    low, high = _hull(curves, lower, upper)
+    smooth = smoothed(curves, crossing, delta=delta, confidence=confidence)
+    low, high = hull(curves, *band(curves, smooth, t_quantile(_degrees(curves), confidence)))
 
     sizes, width = curves.size.astype(np.float64), curves.width.astype(np.float64)
     star = pick(sizes, crossing.star, np.nan)
     estimate = interpolated_size(curves, crossing)
     from_below = pick(sizes, crossing.below, 0.0) + 1
-    behind = _size_behind(curves, crossing)
-    known = np.isfinite(pick(error, behind, np.nan)) & np.isfinite(curves.whole)
-    # A mixture of all neurons can stay below delta: then there is no k*, and nothing to have limits.
-    known &= (crossing.star >= 0) | (pick(sizes, crossing.below, 0.0) < width)
+    behind = size_behind(curves, crossing)
+    known = has_limits(curves, crossing, smooth)
     # fmin and fmax: a censored cell has no estimate, and its limits stay as they are.
     return Limits(
         strict_low=np.where(known, np.fmin(np.ceil(low * (1 - TOLERANCE)), from_below), np.nan),
@@ -95,39 +86,83 @@ def find_limits(curves: Curves, crossing: Crossing, *, delta: float, confidence:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smoothed:
+    """z(k) at every size, smoothed seed by seed where the grid is fine (`_local_fit`)."""
+
+    z: Floats
+    """z_s(k) of each seed, shape (r,)."""
+    mean: Floats
+    """Their mean, shape (m,)."""
+    error: Floats
+    """Standard error of the mean, shape (m,); NaN below two seeds."""
+
+
+def smoothed(curves: Curves, crossing: Crossing, *, delta: float, confidence: float) -> Smoothed:
+    """Return z of every size, each seed's smoothed over the sizes that the tests at this confidence leave open."""
+    n_cells, cell = curves.whole.size, curves.cell
+    z = curves.excess_of_seeds(delta)
+    raw = Smoothed(z=z, mean=crossing.excess, error=curves.standard_error(z))
+    lower, upper = band(curves, raw, t_quantile(_degrees(curves), confidence))
+    fit = local_fit(curves, z, first_in_cell(upper >= -TOLERANCE, cell, n_cells), _last_open(curves, lower))
+    if not fit.changed.any():
+        return raw
+    moved = curves.mean_of_seeds(fit.z) - curves.mean_of_seeds(z)
+    return Smoothed(z=fit.z, mean=crossing.excess + moved, error=curves.standard_error(fit.z))
+
+
+def has_limits(curves: Curves, crossing: Crossing, smooth: Smoothed) -> Flags:
+    """Whether the crossing of each cell has limits: two seeds at least, and a k* that is not known to be none."""
+    known = np.isfinite(pick(smooth.error, size_behind(curves, crossing), np.nan)) & np.isfinite(curves.whole)
+    # A mixture of all neurons can stay below delta: then there is no k*, and nothing to have limits.
+    below = pick(curves.size.astype(np.float64), crossing.below, 0.0)
+    return known & ((crossing.star >= 0) | (below < curves.width))
+
+
+def _degrees(curves: Curves) -> Floats:
+    """Return the degrees of freedom of the seeds at each size, shape (m,)."""
+    return np.maximum(curves.n_seeds - 1, 1).astype(np.float64)
+
+
 def _last_open(curves: Curves, lower: Floats) -> Integers:
     """Return the last size of each cell that is not significantly at delta, shape (n_cells,); -1: there is none."""
     return last_in_cell(lower < -TOLERANCE, curves.cell, curves.whole.size)
 
 
-def _hull(curves: Curves, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+def hull(curves: Curves, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
     """Return the smallest and largest point at which the interpolated band holds 0, shape (n_cells,) each."""
     n_cells, cell = curves.whole.size, curves.cell
     everywhere = np.ones(cell.size, dtype=np.bool_)
     sizes, width = curves.size.astype(np.float64), curves.width.astype(np.float64)
     last = last_in_cell(everywhere, cell, n_cells)
     rise = first_in_cell(upper >= -TOLERANCE, cell, n_cells)
-    low = np.where(rise >= 0, _zero_before(curves, upper, rise), pick(sizes, last, np.nan))
+    low = np.where(rise >= 0, zero_before(curves, upper, rise), pick(sizes, last, np.nan))
     dip = _last_open(curves, lower)
     after = np.where((dip >= 0) & (dip < last), dip + 1, -1)
-    end = np.where(after >= 0, _zero_before(curves, lower, after), width)
+    end = np.where(after >= 0, zero_before(curves, lower, after), width)
     smallest = pick(sizes, first_in_cell(everywhere, cell, n_cells), np.nan)
     return low, np.where(dip >= 0, end, smallest)
 
 
-def _band(curves: Curves, excess: Floats, error: Floats, *, confidence: float) -> tuple[Floats, Floats]:
-    """Return lower and upper end of the t interval for E z at every size, shape (m,) each."""
+def t_quantile(degrees: Floats, confidence: float) -> Floats:
+    """Return the two-sided quantile of Student's t at each size, shape (m,), given its degrees of freedom."""
     # Not scipy.stats: that takes a second to import.
     from scipy.special import stdtrit
 
-    distinct, at = np.unique(np.maximum(curves.n_seeds - 1, 1), return_inverse=True)
-    half = stdtrit(distinct.astype(np.float64), (1 + confidence) / 2)[at] * error
+    distinct, at = np.unique(degrees, return_inverse=True)
+    quantile: Floats = stdtrit(distinct, (1 + confidence) / 2)[at]
+    return quantile
+
+
+def band(curves: Curves, smooth: Smoothed, quantile: Floats) -> tuple[Floats, Floats]:
+    """Return lower and upper end of the t interval for E z at every size, shape (m,) each."""
+    half = quantile * smooth.error
     half = np.where(np.isnan(half), np.where(curves.is_whole, 0.0, np.inf), half)
-    lower, upper = excess - half, excess + half
+    lower, upper = smooth.mean - half, smooth.mean + half
     return np.where(curves.is_whole, np.maximum(lower, 0.0), lower), upper
 
 
-def _zero_before(curves: Curves, band: Floats, index: Integers) -> Floats:
+def zero_before(curves: Curves, band: Floats, index: Integers) -> Floats:
     """Return where `band` rises through 0 between the size before `index` and `index` itself."""
     before = pick(curves.previous, index, -1).astype(np.int64)
     left, right = pick(curves.size, before, np.nan), pick(curves.size, index, np.nan)
@@ -135,7 +170,7 @@ def _zero_before(curves: Curves, band: Floats, index: Integers) -> Floats:
     return np.where(before >= 0, interpolate_zero(left, right, low, high), right)
 
 
-def _size_behind(curves: Curves, crossing: Crossing) -> Integers:
+def size_behind(curves: Curves, crossing: Crossing) -> Integers:
     """Return k*; where that is the whole layer (often a single run) or there is none, the measured size below."""
     star_is_whole = pick(curves.size, crossing.star, -1) == curves.width
     use_below = (crossing.star < 0) | (star_is_whole & (crossing.below >= 0))

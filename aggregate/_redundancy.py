@@ -113,7 +113,7 @@ def redundancy(
     ConflictingResults
         If one subset has two clearly different results.
     """
-    deltas, rules = _options(deltas, rules, confidence)
+    deltas, rules = checked_options(deltas, rules, confidence)
     tables: list[pa.Table] = []
     sources: tuple[tuple[Measure, pa.Table | None], ...] = (("accuracy", probes), ("cka", cka), ("cka_pair", cka))
     for measure, table in sources:
@@ -124,7 +124,7 @@ def redundancy(
     return pa.concat_tables(tables).combine_chunks() if tables else REDUNDANCY_SCHEMA.empty_table()
 
 
-def _options(
+def checked_options(
     deltas: Sequence[float], rules: Sequence[Rule], confidence: float
 ) -> tuple[tuple[float, ...], tuple[Rule, ...]]:
     levels = tuple(dict.fromkeys(float(delta) for delta in deltas))

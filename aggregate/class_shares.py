@@ -4,11 +4,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from aggregate._runs import CELL_TYPES, is_control
+from aggregate._class_rows import SIZE_KEYS, read_class_rows, stack_seeds
+from aggregate._runs import CELL_TYPES
 from aggregate.concentration import coefficient_of_variation, coefficient_of_variation_of_seeds, gini, gini_of_seeds
-from aggregate.errors import InvalidTable
 
 CLASS_SHARES_SCHEMA: Final = pa.schema(
     [
@@ -56,62 +55,25 @@ def class_shares(probes: pa.Table) -> pa.Table:
         If a column is missing, the seeds of a size differ in their number of classes, or a class accuracy is negative
         or infinite.
     """
-    names = [*CELL_TYPES, "n_neurons"]
-    needed = [*names, "seed", "accuracy", "class_accuracy"]
-    missing = sorted(set(needed) - set(probes.column_names))
-    if missing:
-        raise InvalidTable(
-            f"class shares need the columns {', '.join(needed)} of the view `probes`; missing: {missing}"
-        )
-    table = probes.select(needed).filter(pc.invert(is_control(probes)))
-    accuracy = pc.fill_null(table["accuracy"].cast(pa.float64()), np.nan)
-    diverged = _keys(table.filter(pc.invert(pc.is_finite(accuracy))), names)
-    table = table.filter(pc.and_(pc.is_finite(accuracy), pc.is_valid(table["class_accuracy"])))
-    groups: dict[tuple[Any, ...], dict[int, tuple[float, list[float | None]]]] = {}
-    keys = _keys(table, names)
-    for key, row in zip(keys, table.select(["seed", "accuracy", "class_accuracy"]).to_pylist(), strict=True):
-        seeds = groups.setdefault(key, {})
-        found = (row["accuracy"], row["class_accuracy"])
-        # Repeats of a job differ by rounding at most: which one counts must not depend on the order of the rows.
-        if row["seed"] not in seeds or _order(found) < _order(seeds[row["seed"]]):
-            seeds[row["seed"]] = found
-    for key in set(diverged) & set(groups):
-        del groups[key]
-    ordered = sorted(groups, key=lambda key: tuple((part is not None, part) for part in key))
-    return pa.Table.from_pylist(
-        [_row(dict(zip(names, key, strict=True)), groups[key]) for key in ordered], schema=CLASS_SHARES_SCHEMA
-    )
+    rows = read_class_rows(probes, what="class shares")
+    return pa.Table.from_pylist([_row(key, seeds) for key, seeds in rows.items()], schema=CLASS_SHARES_SCHEMA)
 
 
-def _keys(table: pa.Table, names: list[str]) -> list[tuple[Any, ...]]:
-    return list(zip(*(table[name].to_pylist() for name in names), strict=True))
-
-
-def _order(found: tuple[float, list[float | None]]) -> tuple[float, list[float]]:
-    return found[0], [-1.0 if x is None or np.isnan(x) else x for x in found[1]]
-
-
-def _row(key: dict[str, Any], seeds: dict[int, tuple[float, list[float | None]]]) -> dict[str, Any]:
-    ordered = sorted(seeds)
-    lists = [seeds[seed][1] for seed in ordered]
-    if len({len(values) for values in lists}) > 1:
-        raise InvalidTable(
-            f"the seeds of one size must have the same classes, got {sorted({len(v) for v in lists})} at k = "
-            f"{key['n_neurons']} of model {key['model']!r}, dataset {key['dataset']!r}: results of different label sets"
-        )
-    shares = np.array(lists, dtype=np.float64)
+def _row(key: tuple[Any, ...], seeds: dict[int, tuple[float, list[float | None]]]) -> dict[str, Any]:
+    named = dict(zip(SIZE_KEYS, key, strict=True))
+    shares = stack_seeds(key, seeds)
     of_seeds, cv_of_seeds = gini_of_seeds(shares), coefficient_of_variation_of_seeds(shares)
     return {
-        **key,
-        "fraction": key["n_neurons"] / key["width"],
-        "n_seeds": len(ordered),
+        **named,
+        "fraction": named["n_neurons"] / named["width"],
+        "n_seeds": len(seeds),
         "n_classes": int((~np.isnan(shares)).any(axis=0).sum()),
-        "accuracy": float(np.mean([seeds[seed][0] for seed in ordered])),
+        "accuracy": float(np.mean([seeds[seed][0] for seed in sorted(seeds)])),
         "gini": gini(shares),
         "cv": coefficient_of_variation(shares),
         "gini_seed_mean": float(np.mean(of_seeds)),
         "cv_seed_mean": float(np.mean(cv_of_seeds)),
-        "seeds": ordered,
+        "seeds": sorted(seeds),
         "gini_per_seed": of_seeds,
         "cv_per_seed": cv_of_seeds,
     }

@@ -1,38 +1,12 @@
 """The DR table: Markdown and LaTeX for people (like Table 1 of the paper), CSV for machines."""
 
-import io
-from typing import Final, Literal, TypeAlias
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aggregate._grid import Column, Grid, layout
+from aggregate._grid import layout
 from aggregate._redundancy import REDUNDANCY_SCHEMA, RULES, Rule
+from aggregate._text_table import Format, check_format, csv_text, write_text_table
 from aggregate.errors import InvalidOption, InvalidTable
-
-Format: TypeAlias = Literal["csv", "md", "tex"]
-FORMATS: Final = ("csv", "md", "tex")
-
-_LATEX: Final = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    # Brackets after `\\` would be read as its optional argument.
-    "[": "{[}",
-    "]": "{]}",
-    "–": "--",
-    "—": "---",
-    "δ": r"$\delta$",
-}
 
 
 def redundancy_table(redundancy: pa.Table, fmt: Format, *, rule: Rule = "strict") -> str:
@@ -61,83 +35,29 @@ def redundancy_table(redundancy: pa.Table, fmt: Format, *, rule: Rule = "strict"
     InvalidTable
         If a column is missing.
     """
-    if fmt not in FORMATS:
-        raise InvalidOption(f"fmt must be among {', '.join(FORMATS)}, got {fmt!r}")
+    check_format(fmt)
     if rule not in RULES:
         raise InvalidOption(f"rule must be among {', '.join(RULES)}, got {rule!r}")
-    missing = sorted(set(REDUNDANCY_SCHEMA.names) - set(redundancy.column_names))
-    if missing:
-        raise InvalidTable(f"a DR table needs the whole view `redundancy`; missing: {', '.join(missing)}")
+    check_redundancy(redundancy)
     if fmt == "csv":
-        return _csv(redundancy)
+        return csv_text(redundancy)
     rows = redundancy.filter(pc.equal(redundancy["rule"], rule)).to_pylist()
     if redundancy.num_rows and not rows:
         there = ", ".join(sorted(set(redundancy["rule"].to_pylist())))
         raise InvalidOption(
             f"the table must hold rows of the rule {rule!r}, got only {there}: compute it, or show one of these"
         )
-    grid = layout(rows, rule=rule)
-    return _markdown(grid) if fmt == "md" else _latex(grid)
+    return write_text_table(layout(rows, rule=rule), fmt)
 
 
-def _csv(redundancy: pa.Table) -> str:
-    from pyarrow import csv
+def check_redundancy(table: pa.Table) -> None:
+    """Refuse what is not the whole view `redundancy`.
 
-    sink = io.BytesIO()
-    csv.write_csv(redundancy, sink, csv.WriteOptions(quoting_style="needed"))
-    return sink.getvalue().decode()
-
-
-def _markdown(grid: Grid) -> str:
-    heads = ["model/layer (width)", *(f"{column.dataset}: {column.head}" for column in grid.columns)]
-    lines = [_markdown_row(heads), "|---" * len(heads) + "|"]
-    lines += [_markdown_row([label, *cells]) for label, cells in grid.rows]
-    return "\n".join([*lines, "", *(f"- {_markdown_escape(note)}" for note in grid.notes)]) + "\n"
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return "| " + " | ".join(_markdown_escape(cell) for cell in cells) + " |"
-
-
-def _markdown_escape(text: str) -> str:
-    text = text.replace("\\", "\\\\").replace("\n", " ")
-    for sign in "|*_`<[":
-        text = text.replace(sign, "\\" + sign)
-    return text
-
-
-def _latex(grid: Grid) -> str:
-    groups = _groups(grid.columns)
-    spans = [f"\\multicolumn{{{count}}}{{c}}{{{_latex_escape(dataset)}}}" for dataset, _, count in groups]
-    rules = [f"\\cmidrule(lr){{{start + 2}-{start + count + 1}}}" for _, start, count in groups]
-    heads = ["model/layer (width)", *(column.head for column in grid.columns)]
-    lines = [
-        f"\\begin{{tabular}}{{l{'c' * len(grid.columns)}}}",
-        "\\toprule",
-        *([" & ".join(["", *spans]) + r" \\", " ".join(rules)] if groups else []),
-        " & ".join(_latex_escape(head) for head in heads) + r" \\",
-        "\\midrule",
-        *(" & ".join(_latex_escape(cell) for cell in [label, *cells]) + r" \\" for label, cells in grid.rows),
-        "\\bottomrule",
-        "\\end{tabular}",
-        "",
-        "\\par\\smallskip\\footnotesize",
-        *(_latex_escape(note) for note in grid.notes),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _groups(columns: tuple[Column, ...]) -> list[tuple[str, int, int]]:
-    """Return (dataset, first column, columns) of each run of columns with one dataset."""
-    groups: list[tuple[str, int, int]] = []
-    for position, column in enumerate(columns):
-        if groups and groups[-1][0] == column.dataset:
-            dataset, start, count = groups[-1]
-            groups[-1] = (dataset, start, count + 1)
-        else:
-            groups.append((column.dataset, position, 1))
-    return groups
-
-
-def _latex_escape(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text).replace("\n", " ")
+    Raises
+    ------
+    InvalidTable
+        If a column is missing.
+    """
+    missing = sorted(set(REDUNDANCY_SCHEMA.names) - set(table.column_names))
+    if missing:
+        raise InvalidTable(f"a DR table needs the whole view `redundancy`; missing: {', '.join(missing)}")
