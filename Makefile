@@ -7,12 +7,13 @@ unexport PYTHONDONTWRITEBYTECODE
 # Each needs servers of its own (Debian's packages); random_faults.py runs for DRFARM_FAULT_MINUTES (60).
 FAULTS := $(wildcard tests/faults/s3_*.py tests/faults/network.py tests/faults/slurm_study.py tests/faults/random_faults.py)
 
-.PHONY: help install demo test format lint types layers tests bench faults clean
+.PHONY: help install demo test format lint types layers tests bench faults docs clean
 
 help:
 	@echo "make demo   install what is needed, then measure a small network on scanned digits"
 	@echo "make test   everything CI checks: format, lint, types, layers, tests"
 	@echo "make faults real servers and real faults for more than an hour; ONLY=tests/faults/X.py for one (docs/faults.md)"
+	@echo "make docs   the docs site, into site/"
 	@echo "make bench  speeds, each beside its baseline of the same run (docs/performance.md)"
 
 install: .venv/.installed
@@ -41,7 +42,7 @@ layers: install
 	$(BIN)/lint-imports --no-logo
 
 tests: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: install
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)
@@ -49,5 +50,8 @@ bench: install
 faults: install
 	$(BIN)/python -m pytest -s $(or $(ONLY),$(FAULTS))
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv demo site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

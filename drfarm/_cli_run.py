@@ -225,11 +225,12 @@ def _run(
 def _aggregate(study: Path, store: str | None, out: Path | None) -> None:
     from drfarm.outputs import study_results, write_outputs
     from drfarm.planning import plan_study
+    from drfarm.reporting import report
 
     with beside(study):
         planned = plan_study(load_study(study), store_url=store)
     results = study_results(planned)
     folder = out or _show.default_folder(planned.store_url, planned.study.study)
-    files = write_outputs(results, folder)
+    files = [*write_outputs(results, folder), report(planned, folder / "report.html", study_file=study)]
     typer.echo(_show.redundancy_text(results.redundancy))
-    typer.echo(f"\nTable and figures: {', '.join(f.name for f in files)} in {folder}")
+    typer.echo(f"\nTable, figures and report: {', '.join(f.name for f in files)} in {folder}")

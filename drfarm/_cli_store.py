@@ -1,14 +1,22 @@
 """``drfarm store ...`` and ``drfarm import ...``: looking into a store, checking and tidying it, taking results in."""
 
+import shutil
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from drfarm import _show
 from drfarm._cli_options import EXIT_FAILED, NeededStore
+from drfarm.study import load_study
+from store import InvalidRequest
 from store import open_store as open_plain_store
 from store import verify as verify_store
+
+Names = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Only these; a pattern such as resnet*; several times.")
+]
 
 import_app = typer.Typer(no_args_is_help=True, help="Take in results that were measured elsewhere.")
 store_app = typer.Typer(no_args_is_help=True, help="Look into a store, check it, tidy it.")
@@ -26,10 +34,74 @@ def import_results_command(
     typer.echo(f"{n_new} new results of {file} are in {store}.")
 
 
+@import_app.command(name="archive")
+def import_archive_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `drfarm store export` wrote.")],
+    store: NeededStore,
+) -> None:
+    """Take in what another store exported; the same archive again changes nothing."""
+    from drfarm.export import import_archive, imported_text
+
+    typer.echo(imported_text(import_archive(file, store), store))
+
+
 @store_app.command(name="ls")
-def store_ls(store: NeededStore) -> None:
-    """List the representations."""
-    typer.echo(_show.catalogue_text(open_plain_store(store).features.catalogue()))
+def store_ls(
+    store: NeededStore,
+    model: Names = None,
+    layer: Names = None,
+    dataset: Names = None,
+    split: Names = None,
+    incomplete: Annotated[bool, typer.Option("--incomplete", help="Only those that are not complete.")] = False,
+    gathered: Annotated[
+        bool, typer.Option("--gathered", help="Only those of which some of the layer's neurons are stored.")
+    ] = False,
+    output_format: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", help="How to print it.")
+    ] = "table",
+) -> None:
+    """List the representations, and what they take; filters are names, or patterns such as "resnet*"."""
+    from drfarm._show_answer import answer_bytes
+    from drfarm.asking import nothing_measured
+    from drfarm.catalogue import catalogue_table, catalogue_text
+
+    opened = open_plain_store(store)
+    infos = opened.features.catalogue()
+    asked = {"model": model, "layer": layer, "dataset": dataset, "split": split}
+    filters = {name: wanted for name, wanted in asked.items() if wanted}
+    table = catalogue_table(infos, filters if infos else {}, incomplete=incomplete, gathered=gathered)
+    if output_format != "table":
+        typer.echo(answer_bytes(table, output_format).decode(), nl=False)
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        typer.echo(catalogue_text(table, n_all=len(infos), width=width))
+    if not infos:
+        why = nothing_measured(opened)
+        told = "its results were measured elsewhere, or their features are not kept." if why is None else why
+        typer.echo(f"drfarm: note: {told}", err=True)
+
+
+@store_app.command(name="export")
+def store_export(
+    store: NeededStore,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where it goes: .tar, .tar.zst or .tar.gz.")],
+    study: Annotated[
+        Path | None, typer.Option("--study", metavar="STUDY", help="Only what this study (its file) names.")
+    ] = None,
+    study_name: Annotated[
+        str | None, typer.Option("--study-name", metavar="NAME", help="The same, by the study's name.")
+    ] = None,
+    without_features: Annotated[
+        bool, typer.Option("--without-features", help="Leave the activations out: results only.")
+    ] = False,
+) -> None:
+    """Write a study, or all that is finished, into one file that `drfarm import archive` takes into another store."""
+    from drfarm.export import export_archive, exported_text
+
+    if study is not None and study_name is not None:
+        raise InvalidRequest("give either --study STUDY or --study-name NAME.")
+    name = load_study(study).study if study is not None else study_name
+    typer.echo(exported_text(export_archive(store, out, study=name, features=not without_features), out))
 
 
 @store_app.command(name="info")

@@ -1,22 +1,20 @@
 """How the command shows plans, states, catalogues and answers. Pure but for what it prints."""
 
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from drfarm.progress import bytes_text
 from drfarm.run_options import RunReport
 from extract import Shard
-from store import InvalidRequest, RepresentationInfo, Store
+from store import InvalidRequest, Store
 from store.schema import KINDS
 
 GROWS = "refine   sizes will be added where DR is decided, round by round: how many is known when these are measured"
@@ -62,29 +60,6 @@ def failures_text(report: RunReport) -> str:
     if report.n_waiting:
         lines.append(f"{report.n_waiting:,} results wait for features that are not complete: run `drfarm extract`.")
     return "\n".join(lines)
-
-
-def catalogue_text(catalogue: Sequence[RepresentationInfo]) -> str:
-    """List representations."""
-    if not catalogue:
-        return "there are no representations."
-    rows = [
-        (
-            i.key.model,
-            i.key.layer,
-            i.key.dataset,
-            i.key.split,
-            f"{i.key.n_views} x {i.n_samples:,} x {i.width:,}",
-            i.key.dtype,
-            size(i.stored_bytes),
-            "complete" if i.complete else f"{i.n_chunks_done} of {i.n_chunks} chunks",
-            i.key.id[:12],
-        )
-        for i in catalogue
-    ]
-    return text_table(
-        ("model", "layer", "dataset", "split", "view x sample x neuron", "dtype", "stored", "state", "id"), rows
-    )
 
 
 def info_text(store: Store) -> str:
@@ -154,42 +129,6 @@ def _censored(row: dict[str, Any]) -> str:
     return f"< {_share(row['bracket_high'])}" if row["bracket_high"] > 0 else "never"
 
 
-def write_query(table: pa.Table, output_format: str, out: Path | None) -> None:
-    """Print an answer, or write it to a file."""
-    from drfarm.outputs import write_bytes, write_text
-
-    if output_format == "parquet":
-        if out is None:
-            raise InvalidRequest("parquet is not for the screen: give a file with -o FILE.")
-        import pyarrow.parquet as pq
-
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer)
-        write_bytes(out, buffer.getvalue().to_pybytes())
-        return
-    text = _query_text(table, output_format)
-    if out is None:
-        typer.echo(text)
-    else:
-        write_text(out, text + "\n")
-
-
-def _query_text(table: pa.Table, output_format: str) -> str:
-    rows = table.to_pylist()
-    if output_format == "json":
-        return json.dumps(rows, default=_jsonable, indent=1)
-    if output_format == "csv":
-        import csv
-
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(table.column_names)
-        writer.writerows(["" if v is None else v for v in row.values()] for row in rows)
-        return buffer.getvalue().rstrip("\n")
-    count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
-    return text_table(table.column_names, [list(r.values()) for r in rows]) + f"\n({count})"
-
-
 def _cell(value: object) -> str:
     if value is None:
         return "-"
@@ -200,7 +139,3 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     return str(value)
-
-
-def _jsonable(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime | date) else str(value)

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 import aggregate
+from drfarm.filters import Filter, chosen
+from drfarm.rows import Rows
 from store import Features, InvalidRequest, NotFound, Store
 from store import open_store as open_plain_store
 from store.schema import CKA, PROBES
@@ -28,10 +32,20 @@ class OpenStore:
         catalogue = self._store.features.catalogue()
         return f"<drfarm store {self._store.url}: {sum(i.complete for i in catalogue)} complete representations>"
 
+    def _repr_html_(self) -> str:
+        from drfarm.notebook import store_html
+
+        return store_html(self._store)
+
     @property
     def url(self) -> str:
         """Where it is."""
         return self._store.url
+
+    @property
+    def plain(self) -> Store:
+        """The store itself, with all that is beside features and results."""
+        return self._store
 
     def representations(self) -> "pa.Table":
         """Return the catalogue of features."""
@@ -75,30 +89,44 @@ class OpenStore:
         return self._store.features.open(found[0].key.id)
 
     def query(self, sql: str) -> "pa.Table":
-        """Ask the views ``representations``, ``probes``, ``cka`` and ``redundancy`` in SQL (DuckDB's); read-only.
+        """Ask the views in SQL (DuckDB's); read-only. ``drfarm query --schema`` lists them, docs/query.md too.
 
         Returns
         -------
         pyarrow.Table
-            ``.to_pandas()`` gives a data frame.
+            ``.to_pandas()`` gives a data frame. A second column of one name is called ``model_1``.
 
         Raises
         ------
         InvalidRequest
-            If the SQL is wrong, with DuckDB's explanation.
+            If the SQL is wrong, or wants more than to read the views; the message points at it.
         """
-        import duckdb
+        from drfarm.asking import ask
 
-        con = self._store.connect()
-        try:
-            _check_question([s.type.name for s in con.extract_statements(sql)])
-            if "redundancy" in sql.lower():
-                con.register("redundancy", self.redundancy())
-            return con.sql(sql).to_arrow_table()
-        except duckdb.Error as e:
-            raise InvalidRequest(f"the query can't be answered: {e}") from e
-        finally:
-            con.close()
+        return ask(self._store, sql, redundancy=self.redundancy)
+
+    def probes(self, **filters: Filter) -> Rows:
+        """Return results of probes: ``.arrow()``, ``.pandas()`` or ``.xarray()`` of what is returned.
+
+        Parameters
+        ----------
+        **filters
+            Columns of the view ``probes`` and what they must be: a value, a pattern such as ``"resnet*"``, None for
+            null, or a list of these.
+
+        Raises
+        ------
+        UnknownName
+            If there is no such column, or a filter alone matches nothing.
+        """
+        return Rows("probes", chosen(self._store.results.table("probes"), filters, what="probes"))
+
+    def cka(self, **filters: Filter) -> Rows:
+        """Return CKA values, as `probes` does; filters are columns of the view ``cka``."""
+        table = self._store.results.table("cka")
+        at = table.column_names.index("estimator")  # files of earlier versions do not say it
+        table = table.set_column(at, "estimator", pc.fill_null(table["estimator"], "biased"))
+        return Rows("cka", chosen(table, filters, what="cka"))
 
     def redundancy(
         self, *, deltas: Sequence[float] | None = None, rules: Sequence[aggregate.Rule] = aggregate.RULES
@@ -112,24 +140,15 @@ class OpenStore:
         rules
             ``strict`` (Eq. 1), ``nearest`` (the authors' code), ``interpolated``.
         """
+        from drfarm.notebook import show_tables_in_kernel
+
+        show_tables_in_kernel()
         if deltas is None:
             named = {d for s in self._store.studies() for d in s.get("deltas", ())}
             deltas = sorted({*DEFAULT_DELTAS, *named})
         probes = self._store.results.table("probes", columns=[c for c in PROBES.names if c not in _WIDE])
         cka = self._store.results.table("cka", columns=CKA.names)
         return aggregate.redundancy(probes, cka, deltas=deltas, rules=rules)
-
-
-def _check_question(statements: Sequence[str]) -> None:
-    """Refuse all but one statement that only reads, given the names of DuckDB's types of statements."""
-    if not statements:
-        raise InvalidRequest("the SQL is empty: write SELECT ... FROM probes, for example.")
-    if len(statements) > 1 or statements[0] not in ("SELECT", "EXPLAIN", "MULTI"):  # MULTI: PIVOT
-        got = f"{len(statements)} statements" if len(statements) > 1 else statements[0]
-        raise InvalidRequest(
-            f"a query is one statement that only reads, such as SELECT, DESCRIBE or EXPLAIN; got {got}. Write SELECT "
-            "... FROM probes, for example."
-        )
 
 
 def open_store(url: str | Path) -> OpenStore:

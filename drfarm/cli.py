@@ -6,7 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from drfarm import _cli_answers, _cli_certs, _cli_farm, _cli_retry, _cli_run, _cli_zoo
+from drfarm import (
+    _cli_answers,
+    _cli_certs,
+    _cli_compare,
+    _cli_farm,
+    _cli_fidelity,
+    _cli_figure,
+    _cli_query,
+    _cli_report,
+    _cli_retry,
+    _cli_run,
+    _cli_zoo,
+)
 from drfarm._cli_options import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -146,9 +158,12 @@ def status(
         typer.echo(status_text(stages, failures, grows=planned.grows))
 
 
-app.command(name="query")(_cli_answers.query)
+app.command(name="query")(_cli_query.query)
 app.command(name="table")(_cli_answers.table)
-app.command(name="figure")(_cli_answers.figure)
+app.command(name="fidelity")(_cli_fidelity.fidelity)
+app.command(name="figure")(_cli_figure.figure)
+app.command(name="report")(_cli_report.report)
+app.command(name="compare")(_cli_compare.compare_command)
 app.add_typer(import_app, name="import")
 app.add_typer(store_app, name="store")
 app.command(name="models")(_cli_zoo.models)

@@ -1,5 +1,6 @@
 """What a finished study is shown as: its DR table and its figures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +8,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 import aggregate
+from aggregate.save import FigureFormat
+from drfarm.asking import nothing_measured, nothing_of_study
 from drfarm.planning import StudyPlan
 from drfarm.targets import Target
 from store import InvalidRequest, Store, open_store
@@ -37,7 +40,16 @@ def study_results(plan: StudyPlan) -> StudyResults:
         If there is nothing yet.
     """
     store = open_store(plan.store_url)
-    probes, cka = _tables(store)
+    probes, cka = rows_of_study(plan, *_tables(store))
+    if not probes.num_rows and not cka.num_rows:
+        raise InvalidRequest(nothing_of_study(store, plan.study.study))
+    return StudyResults(
+        probes=probes, cka=cka, redundancy=aggregate.redundancy(probes, cka, deltas=list(plan.study.deltas))
+    )
+
+
+def rows_of_study(plan: StudyPlan, probes: pa.Table, cka: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Keep what belongs to a study, under its own names; tables have no list columns (Arrow joins none)."""
     probes = _named(
         probes,
         {
@@ -47,39 +59,32 @@ def study_results(plan: StudyPlan) -> StudyResults:
         },
         by=["test_id", "train_id", "solver", "protocol"],
     )
-    cka = _named(cka, {_Row(*_names(t), test_id=t.test_id) for t in plan.targets}, by=["test_id"])
-    if not probes.num_rows and not cka.num_rows:
-        raise InvalidRequest(
-            f"the store {store.url} has no results of study {plan.study.study!r} yet: `drfarm run` it first."
-        )
-    return StudyResults(
-        probes=probes, cka=cka, redundancy=aggregate.redundancy(probes, cka, deltas=list(plan.study.deltas))
-    )
+    return probes, _named(cka, {_Row(*_names(t), test_id=t.test_id) for t in plan.targets}, by=["test_id"])
 
 
 def store_results(store: Store, deltas: tuple[float, ...]) -> StudyResults:
     """Collect everything in a store."""
     probes, cka = _tables(store)
     if not probes.num_rows and not cka.num_rows:
-        raise InvalidRequest(f"the store {store.url} has no results yet: `drfarm run` a study first.")
+        raise InvalidRequest(nothing_measured(store) or f"{store.url}: no result of the store can be shown.")
     return StudyResults(probes=probes, cka=cka, redundancy=aggregate.redundancy(probes, cka, deltas=list(deltas)))
 
 
 def write_outputs(results: StudyResults, folder: Path) -> list[Path]:
     """Write the DR table as csv, md and tex, and the figures as PNG and PDF; return the files."""
-    _make(folder)
+    make_folder(folder)
     files = []
     for fmt in FORMATS:
         files.append(write_text(folder / f"redundancy.{fmt}", aggregate.redundancy_table(results.redundancy, fmt)))
     return files + write_figures(results, folder)
 
 
-def write_figures(results: StudyResults, folder: Path) -> list[Path]:
+def write_figures(results: StudyResults, folder: Path, formats: Sequence[FigureFormat] = ("png", "pdf")) -> list[Path]:
     """Write accuracy and CKA against fraction, as far as there are results; return the files."""
-    _make(folder)
+    make_folder(folder)
     files: list[Path] = []
     for stem, figure in figures(results).items():
-        files += aggregate.save_figure(figure, folder / stem)
+        files += aggregate.save_figure(figure, folder / stem, formats)
     return files
 
 
@@ -114,7 +119,8 @@ def write_bytes(file: Path, data: bytes) -> Path:
     return file
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder that files go to; raise `InvalidRequest` where that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:

@@ -58,6 +58,11 @@ class StudyPlan:
     prediction: Prediction | None = None
     """How long the extractions that are left will take, where rates were measured in this store."""
 
+    def _repr_html_(self) -> str:
+        from drfarm.notebook import plan_html
+
+        return plan_html(self)
+
     @property
     def jobs_left(self) -> tuple[ExtractionJob, ...]:
         """Extractions still to run."""

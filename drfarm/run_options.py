@@ -66,6 +66,11 @@ class RunReport:
     elapsed_s: float = 0.0
     """Wall time, in seconds."""
 
+    def _repr_html_(self) -> str:
+        from drfarm.notebook import report_html
+
+        return report_html(self)
+
     @property
     def ok(self) -> bool:
         """Say whether everything is done; of a shard, everything that is its own."""

@@ -11,6 +11,7 @@ from drfarm.extracting import extract, failure_name, on_workers
 from drfarm.extraction_tasks import names_of_layers
 from drfarm.farm import Failure, check_cluster, check_device, check_tasks, run_tasks, start_tracker
 from drfarm.importing import importable
+from drfarm.machines import keep_machine
 from drfarm.planning import StudyPlan, plan_study
 from drfarm.progress import Reporter, TerminalReporter
 from drfarm.run_options import RunOptions, RunReport, record_failure
@@ -71,6 +72,7 @@ def run(
         for note in plan.notes:
             reporter.message(f"note: {note}")
         _keep_study(plan, opened)
+        keep_machine(opened)
         _work(plan, opened, stages, options, reporter, report, only=None)
         _clear_healed(plan, opened)
     report.elapsed_s = time.monotonic() - began

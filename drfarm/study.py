@@ -30,13 +30,13 @@ class Study(Part):
     """A whole study, as its file says it; paths are absolute after `load_study`."""
 
     study: str
-    """Its name."""
+    """Its name: letters, digits and ``. _ + @ -``."""
     store: str = "./store"
     """Where results live: a folder or ``s3://bucket/prefix``."""
     models: tuple[ShortModel, ...] = Field(min_length=1)
-    """Networks."""
+    """Networks: a mapping each, or the source alone, such as ``timm:resnet18.tv_in1k``."""
     layers: tuple[ShortLayer, ...] = (LayerEntry(layer="penultimate"),)
-    """Layers of every network."""
+    """Layers of every network: a mapping each, or the name alone."""
     datasets: tuple[DatasetEntry, ...] = Field(min_length=1)
     """Data sets."""
     transform: TransformEntry = TransformEntry()
@@ -106,6 +106,11 @@ class Study(Part):
             if double:
                 raise ValueError(f"{what}: the name {double[0]!r} is given twice; names tell results apart")
         return self
+
+    def _repr_html_(self) -> str:
+        from drfarm.notebook import study_html
+
+        return study_html(self)
 
     def model_specs(self) -> tuple[ModelSpec, ...]:
         """Return what the extraction needs of the models."""

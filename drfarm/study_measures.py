@@ -35,6 +35,7 @@ class AccuracyMeasure(Part):
     """Accuracy of a linear probe."""
 
     measure: Literal["accuracy"]
+    """Which measure: this one."""
     solver: Literal["sgd", "ridge", "logistic"] = "sgd"
     """How the probe is fitted."""
     protocol: str | None = None
@@ -119,6 +120,7 @@ class CkaMeasure(Part):
     """Linear CKA of a part against the whole layer (``cka``), or of two parts of equal size (``cka_pair``)."""
 
     measure: Literal["cka", "cka_pair"]
+    """``cka``: the part against the whole layer; ``cka_pair``: two parts of equal size, of two seeds."""
     k: Literal["every"] | None = None
     """``every``: at every size from 1 to the width; by default at the study's sizes."""
     estimator: Literal["biased", "debiased", "minibatch"] = "biased"

@@ -3,6 +3,7 @@
 from drfarm.progress._events import Event, View
 from drfarm.progress._figures import Figures, RunningBatch, Snapshot, WorkerState
 from drfarm.progress._json_lines import JsonLines
+from drfarm.progress._notebook import NotebookView, kernel_shell
 from drfarm.progress._reporter import Meter, Reporter, TerminalReporter, ViewReporter
 from drfarm.progress._wording import bytes_text, duration
 
@@ -11,6 +12,7 @@ __all__ = [
     "Figures",
     "JsonLines",
     "Meter",
+    "NotebookView",
     "Reporter",
     "RunningBatch",
     "Snapshot",
@@ -20,4 +22,5 @@ __all__ = [
     "WorkerState",
     "bytes_text",
     "duration",
+    "kernel_shell",
 ]

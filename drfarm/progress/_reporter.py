@@ -8,6 +8,7 @@ from typing import Protocol
 from drfarm.logs import without_secrets
 from drfarm.progress._events import Event, Level, View
 from drfarm.progress._figures import Figures, RunningBatch, WorkerState
+from drfarm.progress._notebook import NotebookView, kernel_shell
 from drfarm.progress._terminal import terminal_view
 from drfarm.progress._wording import duration
 from store import JSON
@@ -85,10 +86,12 @@ class ViewReporter:
 
 
 class TerminalReporter:
-    """Live figures on a terminal, a line every ten seconds elsewhere, on stderr; and what other views there are."""
+    """Live figures on a terminal or in a notebook, else a line every ten seconds on stderr; and other views."""
 
     def __init__(self, *, quiet: bool = False, study: str | None = None, views: Sequence[View] = ()) -> None:
-        own = () if quiet else (terminal_view(),)
+        own: tuple[View, ...] = ()
+        if not quiet:
+            own = (terminal_view() if kernel_shell() is None else NotebookView(),)
         self._reporter = ViewReporter((*own, *views), study=study)
 
     def stage(self, name: str, total: int, unit: str) -> AbstractContextManager[Meter]:

@@ -16,6 +16,7 @@ import bench_logistic
 import bench_paper_grid
 import bench_probes
 import bench_redundancy
+import bench_report
 import bench_ridge
 import bench_scale
 import bench_sharing
@@ -34,6 +35,7 @@ BENCHES = {
     "scale": bench_scale,
     "sharing": bench_sharing,
     "redundancy": bench_redundancy,
+    "report": bench_report,
     "paper": bench_paper_grid,
 }
 

@@ -7,6 +7,7 @@ import bench_logistic
 import bench_paper_grid
 import bench_probes
 import bench_redundancy
+import bench_report
 import bench_ridge
 import bench_scale
 import bench_sharing
@@ -50,7 +51,8 @@ RIDGE = {
             5,
         ),
         (bench_sharing.bench, {"n": 2048, "width": 64}, 3),
-        (bench_redundancy.bench, {"n_cells": 20}, 2),
+        (bench_redundancy.bench, {"n_cells": 20}, 3),
+        (bench_report.bench, {"n_models": 2, "n_layers": 1, "n_sets": 2, "n_classes": 3}, 2),
         (
             bench_ridge.bench,
             {

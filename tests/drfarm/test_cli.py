@@ -51,9 +51,21 @@ COMMANDS = {
     ("retry",): ("STUDY", "--store", "--what", *NETWORKS, *WATCHING),
     ("aggregate",): ("STUDY", "--store", "--out"),
     ("status",): ("STUDY", "--store", "--json"),
-    ("query",): ("SQL", "--store", "--format", "--out", "Example: drfarm query"),
+    ("query",): (
+        "SQL",
+        "--store",
+        "--file",
+        "--format",
+        "--out",
+        "--schema",
+        "--examples",
+        "Example: drfarm query",
+    ),
     ("table",): ("STUDY", "--store", "--format", "--rule", "--delta", "--out"),
     ("figure",): ("STUDY", "--store", "--out"),
+    ("compare",): ("A", "B", "--store"),
+    ("fidelity",): ("STUDY", "--store", "--only", "--format", "--as", "--out"),
+    ("report",): ("STUDY", "--store", "--out"),
     ("models",): ("--weights-folder",),
     ("datasets",): ("--root",),
     ("scheduler",): ("--host", "--port", "--tls", "--insecure", "--dashboard", "--log-format"),
@@ -69,10 +81,21 @@ COMMANDS = {
     ),
     ("certs",): ("FOLDER", "--host"),
     ("demo",): ("--folder", "--quiet"),
-    ("import",): ("results",),
+    ("import",): ("archive", "results"),
+    ("import", "archive"): ("FILE", "--store"),
     ("import", "results"): ("FILE.csv", "--store"),
-    ("store",): ("ls", "info", "verify", "compact", "gc"),
-    ("store", "ls"): ("--store",),
+    ("store",): ("ls", "info", "verify", "compact", "gc", "export"),
+    ("store", "ls"): (
+        "--store",
+        "--model",
+        "--layer",
+        "--dataset",
+        "--split",
+        "--incomplete",
+        "--gathered",
+        "--format",
+    ),
+    ("store", "export"): ("--store", "--study", "--study-name", "--without-features", "--out"),
     ("store", "info"): ("--store",),
     ("store", "verify"): ("--store", "--discard"),
     ("store", "compact"): ("--store",),
@@ -122,6 +145,7 @@ def test_run_shows_what_it_did(finished):
         [
             *(f"redundancy.{f}" for f in ("csv", "md", "tex")),
             *(f"{n}.{f}" for n in ("accuracy", "cka") for f in ("png", "pdf")),
+            "report.html",
         ]
     )
     assert str(reports) in finished.ran.out
@@ -330,7 +354,8 @@ def test_figure(finished, tmp_path, drfarm):
 def test_store_ls_and_info(finished, tmp_path, drfarm):
     done = drfarm("store", "ls", "--store", finished.store)
     assert (done.code, done.err) == (0, "")
-    header, *lines = done.out.splitlines()
+    header, *lines, total = done.out.splitlines()
+    assert total.startswith("(3 representations, all complete, 1 model, 2 data sets, ")
     names = ["model", "layer", "dataset", "split", "view x sample x neuron", "dtype", "stored", "state", "id"]
     assert re.split("  +", header) == names
     assert [re.split("  +", line)[:7] for line in lines] == [

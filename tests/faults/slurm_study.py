@@ -3,9 +3,9 @@
 import importlib
 import os
 import re
-import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -245,7 +245,7 @@ def test_the_connections_are_encrypted(nodes, slurm, begin, undisturbed, tmp_pat
 def test_the_driver_runs_in_a_job(nodes, slurm, undisturbed, tmp_path):
     study = prepared(nodes, tmp_path, pause_s=0.0)
     environment = {**nodes.environment(tmp_path), "DRFARM_CLUSTER_CONFIG": str(write_settings(tmp_path))}
-    environment["PATH"] = f"{Path(shutil.which('python')).parent}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     script = REPOSITORY / "deploy" / "slurm" / "run.sbatch"
     done = subprocess.run(
         ["sbatch", "--wait", "--mem=1G", "--cpus-per-task=1", script, study, *map(str, BATCH)],
