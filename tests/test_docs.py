@@ -1,9 +1,10 @@
-"""Every command and every Python block of the README and the docs runs, on the demo's study."""
+"""Every command and every Python block of the README and the docs runs, on the demo's study, in the page's order."""
 
 import re
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,25 @@ from drfarm.study import study_from_dict
 from store.schema import CKA, PROBES, REPRESENTATIONS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+NAMES = [p.relative_to(ROOT).as_posix() for p in PAGES]
 BIN = Path(sys.executable).parent
 
 
-def blocks(page, language):
-    """Return the code blocks of a page in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.M | re.S)
+@dataclass(frozen=True)
+class Block:
+    """A code block of a page. One with a title is a file that the blocks after it use; others are run."""
+
+    language: str
+    title: str | None
+    text: str
 
 
-def commands(page):
-    """Return the command lines of a page's shell blocks, without comments."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [line for line in lines if line.strip() and not line.startswith("#")]
+def blocks(page):
+    """Return the code blocks of a page, in order."""
+    found = re.finditer(r"^(`{3,})([\w-]*)([^\n]*)\n(.*?)^\1", page.read_text(), flags=re.M | re.S)
+    return [Block(m[2], next(iter(re.findall(r'title="(.+?)"', m[3])), None), m[4]) for m in found]
 
 
 @pytest.fixture(scope="module")
@@ -46,39 +53,62 @@ def test_the_demo_prints_the_table_and_where_the_figures_are(demo):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_command_runs(page, demo, drfarm, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_block_runs(page, demo, drfarm, monkeypatch):
     folder, _ = demo
     monkeypatch.chdir(folder)
-    for line in commands(page):
-        words = shlex.split(line, comments=True)
-        if words[0] == "make":
-            subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
-            continue
-        assert words[0] == "drfarm", line
+    for block in blocks(page):
+        if block.title is not None:
+            (folder / block.title).write_text(block.text)
+        elif block.language == "python":
+            run_python(["-W", "error", "-c", block.text])
+        elif block.language == "sh":
+            for line in block.text.splitlines():
+                run_line(shlex.split(line, comments=True), drfarm)
+
+
+def run_line(words, drfarm):
+    """Run a line of a shell block: the command in this process, as it is much faster; Python in one of its own."""
+    if not words:
+        return
+    if words[0] == "make":
+        subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+    elif words[0] == "python":
+        run_python(words[1:])
+    else:
+        assert words[0] == "drfarm", words
         done = drfarm(*words[1:])
-        assert done.code == 0, f"{line}\n{done.text}"
-        if words[1] == "run":
+        assert done.code == 0, f"{words}\n{done.text}"
+        if words[1:3] == ["run", "demo/study.yaml"]:
             assert "nothing was left to do" in done.err or "--quiet" in words
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_python_block_runs(page, demo):
-    folder, _ = demo
-    for block in blocks(page, "python"):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", block], cwd=folder, check=False, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+def run_python(words):
+    done = subprocess.run([sys.executable, *words], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_study_parses(page):
     import yaml
 
-    for block in blocks(page, "yaml"):
-        study_from_dict(yaml.safe_load(block), base=ROOT, where=page.name)
+    for block in blocks(page):
+        if block.language == "yaml":
+            study_from_dict(yaml.safe_load(block.text), base=ROOT, where=page.name)
+
+
+def test_blocks_are_found_with_their_titles():
+    found = blocks(DOCS / "howto" / "own-model.md")
+    assert [(b.language, b.title) for b in found] == [
+        ("python", "my_network.py"),
+        ("sh", None),
+        ("yaml", "my-network.yaml"),
+        ("sh", None),
+    ]
+    assert found[0].text.startswith("import torch\n")
+    assert len(PAGES) > 20
+    assert sum(b.language == "sh" for p in PAGES for b in blocks(p)) > 20
+    assert sum(b.language == "python" for p in PAGES for b in blocks(p)) > 5
 
 
 def test_the_examples_parse():

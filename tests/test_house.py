@@ -29,8 +29,9 @@ def test_the_wheel_holds_the_five_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = [n for n in archive.namelist() if ".dist-info/" not in n]
     assert {n.split("/")[0] for n in names} == PACKAGES
-    tracked = {p.relative_to(ROOT).as_posix() for d in PACKAGES for p in (ROOT / d).rglob("*.py")}
-    assert tracked <= set(names)
+    files = [p for d in PACKAGES for p in (ROOT / d).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert {p.suffix for p in files} >= {".py", ".csv", ".json", ".js", ".css"}
+    assert {p.relative_to(ROOT).as_posix() for p in files} <= set(names)
     assert {f"{d}/py.typed" for d in PACKAGES} <= set(names)
     assert wheel.name.startswith(f"drfarm-{drfarm.__version__}-")
 
@@ -56,7 +57,7 @@ def test_the_installed_wheel_is_sole_owner_of_its_names(wheel, tmp_path):
 
 def test_extras_are_those_of_the_contract():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(project["optional-dependencies"]) == {"gpu", "s3", "slurm", "kubernetes", "dev"}
+    assert set(project["optional-dependencies"]) == {"gpu", "s3", "slurm", "kubernetes", "notebook", "docs", "dev"}
 
 
 def test_constraints_pin_exactly_and_name_no_host():
