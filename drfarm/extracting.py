@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from drfarm.extraction_tasks import (
     ExtractionTask,
@@ -12,6 +13,7 @@ from drfarm.extraction_tasks import (
     run_extraction_task,
 )
 from drfarm.farm import Failure, gpu_places, run_network_tasks
+from drfarm.machines import keep_machine, on_kept_machine
 from drfarm.planning import StudyPlan, plan_study
 from drfarm.progress import Meter, Reporter
 from drfarm.run_options import RunOptions, RunReport, failure_id, record_failure
@@ -143,6 +145,7 @@ class _Stage:
             for job in group:
                 self._here((job,), meter)
             return
+        keep_machine(self._store)
         self._report.n_images += done.n_forwarded
         self._report.n_chunks_missing += done.n_missing
         if done.n_forwarded:
@@ -187,7 +190,7 @@ class _Stage:
             tasks,
             self._run_options.farm,
             device=self._run_options.device,
-            work=run_extraction_task,
+            work=partial(on_kept_machine, run_extraction_task),
             done=done,
             failed=failed,
             retried=lambda task, why: meter.retried(task.batch_id, task.title, why),

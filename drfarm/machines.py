@@ -6,19 +6,23 @@ rates/machine/<key>.json     one for each host and set of versions; the newest r
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from drfarm._version import __version__
 from drfarm.progress import bytes_text
-from store import StorageFailure, Store
+from store import StorageFailure, Store, open_store
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "zarr", "pyarrow", "scikit-learn", "distributed")
 """Packages whose versions may change a result."""
 _KIND = "machine"
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,26 @@ class Machine:
     """Its name."""
     told: str
     """What it is and what was installed, for people."""
+
+
+class StoredTask(Protocol):
+    """A task that writes to a store."""
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is."""
+
+
+def on_kept_machine(work: Callable[..., R], task: StoredTask, **how: object) -> R:
+    """Do a task, and keep in its store, once in a process, what machine it ran on."""
+    done = work(task, **how)
+    _keep_once(task.store_url)
+    return done
+
+
+@cache
+def _keep_once(store_url: str) -> None:
+    keep_machine(open_store(store_url))
 
 
 def keep_machine(store: Store) -> None:

@@ -11,7 +11,7 @@ from drfarm.extracting import extract, failure_name, on_workers
 from drfarm.extraction_tasks import names_of_layers
 from drfarm.farm import Failure, check_cluster, check_device, check_tasks, run_tasks, start_tracker
 from drfarm.importing import importable
-from drfarm.machines import keep_machine
+from drfarm.machines import on_kept_machine
 from drfarm.planning import StudyPlan, plan_study
 from drfarm.progress import Reporter, TerminalReporter
 from drfarm.run_options import RunOptions, RunReport, record_failure
@@ -72,7 +72,6 @@ def run(
         for note in plan.notes:
             reporter.message(f"note: {note}")
         _keep_study(plan, opened)
-        keep_machine(opened)
         _work(plan, opened, stages, options, reporter, report, only=None)
         _clear_healed(plan, opened)
     report.elapsed_s = time.monotonic() - began
@@ -259,7 +258,7 @@ def _probe(
             done=done,
             failed=failed,
             retried=lambda task, why: meter.retried(task.batch_id, task.title, why),
-            work=partial(run_task, device=options.probe_device, keep=True),
+            work=partial(on_kept_machine, run_task, device=options.probe_device, keep=True),
             more=refined,
             halves=halves,
             started=lambda task, worker: meter.started(task.batch_id, task.title, worker, n=task.n_jobs),
