@@ -1,6 +1,7 @@
 # Everything a person or CI does here. `make demo` and `make test` need git, make, Python 3.11 and a package registry.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+BESIDE = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 # Tests and farms start hundreds of interpreters, which would compile torch anew each time where this is set.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -41,8 +42,10 @@ types: install
 layers: install
 	$(BIN)/lint-imports --no-logo
 
+# Tests of farms wait for their processes, so one more than there are cores; and one thread in each: threads of several
+# processes that wait for each other would take twice the time.
 tests: install
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(BESIDE) --dist loadfile --no-loadscope-reorder
 
 bench: install
 	$(BIN)/python tests/benchmarks/run.py $(ONLY)

@@ -45,7 +45,7 @@ def paper_cast(here: Sequence[str], sets: Sequence[str], roles: Mapping[str, str
     Raises
     ------
     UnknownName
-        If a role is not in the paper.
+        If a role is not in Table 1, or the store lacks who plays it.
     """
     # The recipes import the figures of this package: at the top this would be a circle.
     from aggregate.recipes.cast import DATASETS, MODELS
@@ -53,9 +53,12 @@ def paper_cast(here: Sequence[str], sets: Sequence[str], roles: Mapping[str, str
     networks = [model for model in published_models() if model.in_table1]
     targets = published_datasets()[:_N_DATASETS]
     known = [*(network.name for network in networks), *(target.name for target in targets)]
-    for role in roles:
-        if role not in MODELS and role not in DATASETS:
+    for role, name in roles.items():
+        if role not in known:
             raise UnknownName.among("role of Table 1", role, known, most=len(known))
+        there = here if role in MODELS else sets
+        if name not in there:
+            raise UnknownName.among("model" if role in MODELS else "data set", name, there, where=f"role {role}")
     models: dict[str, Network] = {}
     absent = []
     for rank, network in enumerate(networks):

@@ -1,6 +1,6 @@
 """``drfarm table``: DR, and other tables by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -30,6 +30,8 @@ class TableRequest:
     """Thresholds that were asked for; empty: the table's own default."""
     own_models: bool
     """Whether the store's own models are wanted (``--models all``) in place of the paper's."""
+    roles: Mapping[str, str]
+    """The store's names that play networks and data sets of the paper (``--as``)."""
 
 
 def _redundancy(request: TableRequest) -> str:
@@ -64,6 +66,7 @@ def _table1(request: TableRequest) -> str:
         delta=request.deltas[0] if request.deltas else 0.9,
         rules=rules,
         models="all" if request.own_models else "paper",
+        roles=request.roles,
     )
 
 
@@ -75,7 +78,7 @@ def _rules(request: TableRequest) -> str:
 
 # To add a table: write `def _name(request: TableRequest) -> str` above (import what it needs inside: the command must
 # start without matplotlib, bokeh and torch) and add one line here. `drfarm table NAME [STUDY] --store S` then finds it,
-# with --format, --rule, --delta, --models and -o.
+# with --format, --rule, --delta, --models, --as and -o.
 TABLES: Final[dict[str, Callable[[TableRequest], str]]] = {
     "redundancy": _redundancy,
     "fidelity": _fidelity,
@@ -100,6 +103,10 @@ def table(
     models: Annotated[
         str | None, typer.Option("--models", metavar="all", help="all: the store's own models, not the paper's.")
     ] = None,
+    roles: Annotated[
+        list[str] | None,
+        typer.Option("--as", metavar="ROLE=NAME", help="Who plays a network or data set of Table 1: resnet50=mine."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write it here.")] = None,
 ) -> None:
     """Print the DR table of a study, or of a whole store."""
@@ -110,6 +117,10 @@ def table(
         raise InvalidRequest(f"one table at a time, got {', '.join(names)}: call `drfarm table` once for each.")
     if models not in (None, "all"):
         raise InvalidRequest(f"--models of a table is `all` or not given, got {models!r}.")
+    if roles and names != ["table1"]:
+        raise InvalidRequest("--as is for Table 1 of the paper: `drfarm table table1`.")
+    if roles and models == "all":
+        raise InvalidRequest("--as is for the paper's networks and --models all for the store's own: give one of them.")
     deltas = tuple(delta or ())
     request = TableRequest(
         results=read_results(study, store, deltas),
@@ -117,6 +128,7 @@ def table(
         rule=rule,
         deltas=deltas,
         own_models=models == "all",
+        roles=pairs_of_roles(roles or ()),
     )
     text = TABLES[names[0] if names else "redundancy"](request)
     if out is None:
@@ -143,6 +155,25 @@ def names_and_study(what: list[str], known: Any, kind: str) -> tuple[list[str], 
     if not file.exists() and not file.suffix and len(file.parts) == 1:
         raise UnknownName.among(kind, others[0], known, where="neither a file nor a name")
     return names, file
+
+
+def pairs_of_roles(given: Sequence[str]) -> dict[str, str]:
+    """Return what ``--as`` says: a role of the paper to the name in the store that plays it.
+
+    Raises
+    ------
+    InvalidRequest
+        If a text is not ROLE=NAME, or a role is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        role, equals, name = text.partition("=")
+        if not (role and equals and name):
+            raise InvalidRequest(f"--as takes ROLE=NAME, such as resnet50=my-resnet, got {text!r}.")
+        if role in found:
+            raise InvalidRequest(f"--as names role {role!r} twice, {found[role]!r} and {name!r}: one plays a role.")
+        found[role] = name
+    return found
 
 
 def read_results(study: Path | None, store: str | None, deltas: tuple[float, ...]) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from drfarm._cli_answers import names_and_study, read_results
+from drfarm._cli_answers import names_and_study, pairs_of_roles, read_results
 from drfarm._cli_options import StoreUrl, beside
 from drfarm.study import load_study
 from store import InvalidRequest, UnknownName
@@ -109,7 +109,7 @@ def figure(
     choice = Choice(
         solver=solver,
         protocol=protocol,
-        roles=_pairs(roles or []),
+        roles=pairs_of_roles(roles or ()),
         models=_split(models),
         datasets=_split(datasets),
         layers=_split(layers),
@@ -166,18 +166,6 @@ def _cells(study: Path | None, store: str | None, names: Sequence[str]) -> "Meas
     with beside(study):
         plan = plan_study(load_study(study), store_url=store)
         return read_cells(open_plain_store(plan.store_url), plan, names)
-
-
-def _pairs(roles: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in roles:
-        role, equals, name = text.partition("=")
-        if not (role and equals and name):
-            raise InvalidRequest(f"--as takes ROLE=NAME, such as resnet50=my-resnet, got {text!r}.")
-        if role in found:
-            raise InvalidRequest(f"--as names role {role!r} twice, {found[role]!r} and {name!r}: one plays a role.")
-        found[role] = name
-    return found
 
 
 def _split(names: Sequence[str] | None) -> tuple[str, ...] | None:

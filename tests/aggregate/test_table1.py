@@ -134,6 +134,10 @@ def test_what_can_not_be_shown_is_refused(make):
         table1(make.probes([]), "md")
     with pytest.raises(UnknownName, match=r"no role of Table 1 'resnet5'\. Did you mean 'resnet50'"):
         table1(probes, "md", roles={"resnet5": "mine"})
+    with pytest.raises(UnknownName, match=r"no model 'mime'.*Did you mean 'mine'"):
+        table1(probes, "md", roles={"resnet50": "mime"})
+    with pytest.raises(UnknownName, match="no data set 'ours'"):
+        table1(probes, "md", roles={"pets": "ours"})
     with pytest.raises(InvalidOption, match="models must be `paper` or `all`, got 'some'"):
         table1(probes, "md", models="some")
     with pytest.raises(InvalidOption, match="fmt must be among csv, md, tex, got 'html'"):

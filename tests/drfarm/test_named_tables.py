@@ -32,6 +32,17 @@ def test_table1(store, drfarm):
     assert [row["model"] for row in csv.DictReader(io.StringIO(own.out))] == ["mine", "resnet18"]
 
 
+def test_another_network_plays_a_row_of_table1(store, drfarm):
+    done = drfarm("table", "table1", "--store", store, "--as", "resnet50=mine")
+    assert (done.code, done.err) == (0, "")
+    assert "| ResNet50 (mine) | 100 | 80.07 % | 0.70 |" in done.out
+    assert "Did you mean 'mine'" in drfarm("table", "table1", "--store", store, "--as", "resnet50=mime").text
+    assert "ROLE=NAME" in drfarm("table", "table1", "--store", store, "--as", "resnet50").text
+    assert "--as is for Table 1" in drfarm("table", "rules", "--store", store, "--as", "resnet50=mine").text
+    both = drfarm("table", "table1", "--store", store, "--as", "resnet50=mine", "--models", "all")
+    assert "give one of them" in both.text
+
+
 def test_rules(store, drfarm):
     done = drfarm("table", "rules", "--store", store, "--delta", 0.9)
     assert (done.code, done.err) == (0, "")
