@@ -94,9 +94,25 @@ def start_tracker() -> None:
         resource_tracker.ensure_running()
 
 
+class _ClosedConnections(logging.Filter):
+    """Takes out what tells of a connection that ended while the library still wrote to it, with the farm's end.
+
+    Such tasks are nobody's to wait for, and Python tells of them when it clears them away: any time later.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        from distributed.comm import CommClosedError
+
+        return record.exc_info is None or not isinstance(record.exc_info[1], CommClosedError)
+
+
+_CLOSED_CONNECTIONS = _ClosedConnections()
+
+
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
     """Keep the library quiet to the very end: its own switch is back before the last connections have closed."""
+    logging.getLogger("asyncio").addFilter(_CLOSED_CONNECTIONS)  # stays; the same one is added once
     loggers = [
         logging.getLogger(name) for name in ("distributed", "distributed.client")
     ]  # both have levels of their own
