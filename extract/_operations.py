@@ -1,6 +1,7 @@
 """Counting the floating-point operations of a forward pass: matrix products, convolutions and attention.
 
-torch has a counter of its own; importing it takes seconds, as it brings the compiler along.
+torch has a counter of its own; importing it takes seconds, as it brings the compiler along. So would this one at its
+first operation, only to be left out of what is compiled, if it did not say that it need not be.
 """
 
 from math import prod
@@ -11,6 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 class CountOperations(TorchDispatchMode):
     """Adds up the operations of what runs inside; a multiply-add is two. Elementwise operations are not counted."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
     def __init__(self) -> None:
         super().__init__()

@@ -101,7 +101,7 @@ class _ClosedConnections(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
 
         return record.exc_info is None or not isinstance(record.exc_info[1], CommClosedError)
 

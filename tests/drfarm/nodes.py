@@ -144,7 +144,8 @@ def forker(folder: Path) -> Forker:
 
 def _serve() -> None:
     import pyarrow.dataset  # noqa: F401 - this and more is imported once, for all
-    import torch._dynamo  # noqa: F401
+    import torch  # noqa: F401
+    import zarr  # noqa: F401
 
     from drfarm import cli, running  # noqa: F401
 

@@ -178,10 +178,14 @@ def _main() -> None:
     store.grid.TARGET_CHUNK_BYTES = CHUNK_BYTES
     if sys.argv[1:]:
         main()
-    import matplotlib.figure  # noqa: F401 - this and more is imported once, for all
+    import bokeh.plotting  # noqa: F401 - this and more is imported once, for all
+    import itables  # noqa: F401
+    import matplotlib.backends.backend_pdf  # noqa: F401
+    import matplotlib.pyplot as plt  # noqa: F401
     import pyarrow.dataset  # noqa: F401
-    import torch._dynamo  # noqa: F401
+    import torch  # noqa: F401
 
+    import drfarm.reporting
     import drfarm.running
 
     serve(main)

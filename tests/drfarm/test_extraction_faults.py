@@ -43,20 +43,27 @@ def twin(undisturbed, tmp_path) -> Path:
 
 
 def test_eight_shards_at_once_leave_what_one_run_leaves(nodes, undisturbed, twin):
-    shards = [nodes.start(twin, "extract", "study.yaml", "--shard", f"{i}/8") for i in range(1, 9)]
-    ended = [nodes.finished(s) for s in shards]
-    assert [code for code, _, _ in ended] == [0] * 8, [err for _, _, err in ended]
+    forker = nodes.forker(twin)  # processes that are there at once do run side by side
+    try:
+        said = [{"out": twin / f"out-{i}", "err": twin / f"err-{i}"} for i in range(1, 9)]
+        shards = [
+            forker.fork("extract", twin / "study.yaml", "--shard", f"{i}/8", **files) for i, files in enumerate(said, 1)
+        ]
+        codes = [forker.code(pid, wait=True) for pid in shards]
+        again = forker.fork("extract", twin / "study.yaml", err=twin / "again")
+        assert forker.code(again, wait=True) == 0
+    finally:
+        forker.end()
+    out, err = ([files[name].read_text() for files in said] for name in ("out", "err"))
+    assert codes == [0] * 8, err
     assert nodes.files(twin / "store") == nodes.files(undisturbed / "store")
-    told = [re.search(r"([\d,]+) images went through", err) for _, _, err in ended]
+    told = [re.search(r"([\d,]+) images went through", text) for text in err]
     counted = [int(t[1].replace(",", "")) if t else 0 for t in told]
     assert sum(c > 0 for c in counted) == 8  # each had a part
     assert sum(counted) == 2 * (1500 + 500)  # and no image went through a network twice
-    assert all("its part is done" in out for _, out, _ in ended)
-    assert any(out.count("complete: ") == 8 for _, out, _ in ended)  # the last one saw all of it
-
-    code, _, err = nodes.finished(nodes.start(twin, "extract", "study.yaml"))
-    assert code == 0
-    assert "nothing was left to do" in err
+    assert all("its part is done" in text for text in out)
+    assert any(text.count("complete: ") == 8 for text in out)  # the last one saw all of it
+    assert "nothing was left to do" in (twin / "again").read_text()
 
 
 def test_fifty_kills_leave_what_an_undisturbed_run_leaves(nodes, undisturbed, twin, tmp_path, drfarm):

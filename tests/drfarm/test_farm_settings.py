@@ -3,7 +3,7 @@
 import asyncio
 import gc
 
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from drfarm.farm._settings import silenced
 

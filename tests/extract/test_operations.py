@@ -45,6 +45,10 @@ def test_resnet18_has_1_8_billion_multiply_adds():
 
 
 def test_counting_brings_no_compiler_along():
-    code = "import sys, extract._operations; print('torch._dynamo' in sys.modules)"
+    code = (
+        "import sys, torch; from extract._operations import CountOperations\n"
+        "with torch.inference_mode(), CountOperations() as counted: torch.nn.Linear(3, 4)(torch.zeros(2, 3))\n"
+        "print(counted.flop, 'torch._dynamo' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "48 False"

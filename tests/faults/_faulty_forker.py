@@ -10,14 +10,17 @@ import tempfile
 
 
 def serve() -> None:
-    import matplotlib.pyplot as plt  # noqa: F401 - this and more is imported once, for all
+    import bokeh.plotting  # noqa: F401 - this and more is imported once, for all
+    import itables  # noqa: F401
+    import matplotlib.backends.backend_pdf  # noqa: F401
+    import matplotlib.pyplot as plt  # noqa: F401
     import pyarrow.dataset  # noqa: F401
-    import torch._dynamo  # noqa: F401
+    import torch  # noqa: F401
 
     import aggregate  # noqa: F401
     import drfarm.blocks
     import drfarm.farm.serve
-    from drfarm import cli, running  # noqa: F401
+    from drfarm import cli, reporting, running  # noqa: F401
     from drfarm.farm import run
     from drfarm.farm._deadline import Pace
 
