@@ -1,9 +1,8 @@
 """Worker processes on this machine, and their end whatever happens."""
 
+import asyncio
 import contextlib
 import logging
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
 from drfarm.farm._deaths import have_told
+from drfarm.farm._hanging import LOOK_S, Hanging, kill
 from drfarm.farm._prompt import send_at_once
 from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts, prepare_workers
 from drfarm.farm.dashboard import dashboard_settings
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 120.0
 """So long without one living worker, and the farm gives up."""
+_KILL_S = 30.0
+"""So long is tried to end workers that start."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class LocalFarm:
     _alive_at: float = field(default_factory=time.monotonic)
     _n_sent: int = 0
     _n_replaced: int = 0
+    _looked_at: float = 0.0
+    _hanging: Hanging = field(default_factory=Hanging)
 
     @property
     def blames_lost(self) -> bool:
@@ -57,6 +61,9 @@ class LocalFarm:
         now = time.monotonic()
         if len(alive) < self.n_workers:
             self.cluster.sync(self._replace)
+            if now - self._looked_at > LOOK_S:
+                self._looked_at = now
+                self.cluster.sync(self._end_hanging, now)
         if alive:
             self._alive_at = now
         elif now - self._alive_at > PATIENCE_S:
@@ -91,13 +98,37 @@ class LocalFarm:
                 self.cluster.worker_spec[f"again-{self._n_replaced}"] = self.cluster.worker_spec.pop(name)
         self.cluster.scale(self.n_workers)
 
-    async def kill(self) -> None:
-        """End the workers now, whatever they do: a batch is written whole or not at all."""
-        for nanny in self.cluster.workers.values():
-            nanny.close_gracefully(reason="drfarm ends")
-            if nanny.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(nanny.pid, signal.SIGKILL)
+    async def kill(self, *, unknown: bool = False) -> None:
+        """End the workers now, whatever they do; or only the ``unknown``, which would not hear that they should end."""
+        from distributed.core import Status
+
+        known = self._known() if unknown else frozenset()
+        until = time.monotonic() + _KILL_S
+        while True:
+            chosen = [nanny for nanny in self._nannies() if nanny.worker_address not in known]
+            for nanny in chosen:
+                nanny.close_gracefully(reason="drfarm ends")
+                if nanny.pid is not None:
+                    kill(nanny.pid)
+            # One that only begins to start has no process yet that could be ended, and would be waited for.
+            starting = any(n.process is not None and n.process.status == Status.starting for n in chosen)
+            if not (starting or self.cluster._lock.locked()) or time.monotonic() > until:  # noqa: SLF001
+                return
+            await asyncio.sleep(0.05)
+
+    async def _end_hanging(self, now: float) -> None:
+        self._hanging.end(self._nannies(), self._known(), now)
+
+    def _known(self) -> frozenset[str]:
+        return frozenset() if self.cluster.scheduler is None else frozenset(self.cluster.scheduler.workers)
+
+    def _nannies(self) -> list[Any]:
+        """Return the nannies that do not end yet: the cluster has them among its workers when all have started."""
+        from distributed.core import Status
+
+        over = (Status.closing, Status.closed, Status.failed)
+        # Private, but those that start are nowhere else.
+        return [nanny for nanny in self.cluster._created if nanny.status not in over]  # noqa: SLF001
 
 
 @contextlib.contextmanager
@@ -150,3 +181,4 @@ def local_farm(
         except BaseException:
             cluster.sync(farm.kill)
             raise
+        cluster.sync(farm.kill, unknown=True)

@@ -32,6 +32,23 @@ async def reach(address: str, security: "Security", role: str, *, tls: Path | No
     await comm.close()
 
 
+async def workers_of(address: str, security: "Security", *, timeout_s: float) -> frozenset[str]:
+    """Return the addresses of the workers that a scheduler knows.
+
+    Raises
+    ------
+    InvalidRequest
+        If it does not answer in time.
+    """
+    from distributed import rpc
+
+    try:
+        async with rpc(address, connection_args=security.get_connection_args("worker")) as scheduler:
+            return frozenset(await asyncio.wait_for(scheduler.ncores(), timeout_s))
+    except _REFUSALS as e:
+        raise InvalidRequest(why_not_joined(e, address, tls=None)) from e
+
+
 def check_reached(address: str, security: "Security", role: str, *, tls: Path | None, timeout_s: float) -> None:
     """Do `reach` from a thread of its own: the caller's may run a loop already, as in a notebook.
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drfarm.errors import FarmFailed
-from drfarm.farm._reach import reach
+from drfarm.farm._hanging import LOOK_S, Hanging, kill
+from drfarm.farm._reach import reach, workers_of
 from drfarm.farm._settings import METHOD, ONE_THREAD, SAFE_PATH, configured, deaf_to_interrupts
 from drfarm.farm.gpus import RESOURCE, Place, gpu_places
 from drfarm.farm.options import PATIENCE_S, FarmOptions, check_address
@@ -117,6 +118,7 @@ class _Crew:
         """Keep a worker at every place until asked to stop, or the scheduler has been away for too long."""
         await self._reach(_CONNECT_S)
         stop = Stop()
+        watch = asyncio.ensure_future(self._end_hanging())
         try:
             await self._start(stop)
             if not stop.asked.is_set():
@@ -135,8 +137,21 @@ class _Crew:
                         )
                     break
         finally:
+            watch.cancel()
             await self._end()
         stop.leave()
+
+    async def _end_hanging(self) -> None:
+        """End workers that hang, again and again."""
+        hanging = Hanging()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                known = await workers_of(self.address, self.security, timeout_s=_KNOCK_S)
+            except InvalidRequest:
+                hanging.forget()
+            else:
+                hanging.end(self._working.values(), known, time.monotonic())
 
     async def _start(self, stop: Stop) -> None:
         """Start a worker at every place that has none, unless asked to stop."""
@@ -233,5 +248,9 @@ def _runs(nanny: "Nanny") -> bool:
 
 
 async def _ended(nanny: "Nanny") -> None:
+    from distributed import Status
+
+    if nanny.pid is not None and nanny.process is not None and nanny.process.status != Status.running:
+        kill(nanny.pid)  # it may hang while it starts, and would be waited for
     with contextlib.suppress(Exception):  # it may not even have begun
         await nanny.close()
