@@ -222,7 +222,7 @@ def test_a_finished_study_starts_no_worker_and_computes_nothing(small, undisturb
     most = 0
     while command.running():
         most = max(most, len(command.family()))
-        time.sleep(0.05)
+        time.sleep(0.02)
     code, _, err = command.finished()
     assert (code, most) == (0, 0), err
     assert "nothing was left to do" in err

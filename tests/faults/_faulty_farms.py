@@ -9,7 +9,6 @@ from _faulty_checks import UNWANTED
 from _faulty_commands import Command, Commands
 
 MEMORY_LIMIT = "1GiB"
-MEMORY_LIMIT_BYTES = 2**30
 """Of one worker process: about twice what it needs."""
 
 

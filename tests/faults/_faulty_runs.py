@@ -13,7 +13,7 @@ from pathlib import Path
 
 from _faulty_checks import UNWANTED, Expected, differences, half_made, n_made
 from _faulty_commands import Command, seen, tell
-from _faulty_farms import MEMORY_LIMIT_BYTES, ClusterFarm, LocalFarm
+from _faulty_farms import ClusterFarm, LocalFarm
 from _faulty_kinds import KINDS
 from _faulty_start import Reference
 
@@ -229,8 +229,7 @@ class FaultyRun:
             for due in [d for d in self._doomed if d[0] <= now]:
                 self._doomed.remove(due)
                 greedy = seen(due[1])
-                # One that never took it, as its signal came while it was being forked, has not more than it may.
-                if greedy is not None and greedy.state != "T" and greedy.memory_bytes > MEMORY_LIMIT_BYTES:
+                if greedy is not None and greedy.state != "T":
                     self._problem(
                         f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}: "
                         f"{greedy.where_it_is()}"
