@@ -15,6 +15,7 @@ from extract._buffers import Shape, SharedBuffers, array_over
 from extract._decode_part import Part, decode_part
 from extract.datasets import Samples
 from extract.transforms import Transform
+from store.orphans import lifeline, tie
 
 _here: tuple[Samples, Transform, bool] | None = None
 """What this decoding process decodes."""
@@ -36,7 +37,7 @@ def decoding_processes(
         block = shared.take()
         array_over(block, content.shape)[:] = content
         del content
-        pool = ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn"), _begin, (block.name,))
+        pool = ProcessPoolExecutor(n_workers, multiprocessing.get_context("spawn"), _begin, (block.name, lifeline()))
         try:
             yield pool
         finally:
@@ -63,9 +64,10 @@ def part_in_process(name: str, shape: Shape, rows: range, first: int, views: Seq
     return decode_part(samples, transform, rows, views, out, mask=mask)
 
 
-def _begin(name: str) -> None:
+def _begin(name: str, line: str) -> None:
     """Set a decoding process up."""
     global _here
+    tie(line)
     Thread(target=_end_with_parent, name="drfarm-orphan", daemon=True).start()
     block = shared_memory.SharedMemory(name=name)
     _here = pickle.loads(array_over(block, (block.size,)).data)  # what our own parent process put there
@@ -73,7 +75,10 @@ def _begin(name: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that began it is gone: killed, it could tell nobody, and we would wait for ever."""
+    """End this process when the one that began it is gone: killed, it could tell nobody, and we would wait for ever.
+
+    Where there is no kernel to see to it.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None  # this is a child
     parent.join()

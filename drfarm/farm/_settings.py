@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
+from store.orphans import lifeline
+
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """No process imports what happens to lie in the folder that it was started in."""
 
@@ -24,7 +26,10 @@ ONE_THREAD = {
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """How workers start that fit probes; those that run networks are spawned, as each has an environment of its own."""
 
-_IMPORTED_ONCE = ["distributed", "probe", "torch"]
+LIFELINE = "DRFARM_LIFELINE"
+"""The variable in which a worker finds the lifeline of the process that started it."""
+_TIED = "drfarm.farm._tied"
+_IMPORTED_ONCE = [_TIED, "distributed", "probe", "torch"]
 """Workers are forked from one process that has imported these and done nothing else: they start at once."""
 
 
@@ -48,6 +53,7 @@ def settings(environment: Mapping[str, str], method: str) -> dict[str, Any]:
         "distributed.worker.multiprocessing-method": method,
         # A worker that runs networks decodes in processes, and a daemon may have none.
         "distributed.worker.daemon": method == METHOD,
+        "distributed.worker.preload": [_TIED],  # of those that were not forked
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.pause": False,
@@ -62,6 +68,7 @@ def configured(environment: Mapping[str, str], method: str) -> Iterator[None]:
     import dask
     from distributed.utils import get_mp_context
 
+    environment = {**environment, LIFELINE: lifeline()}
     with contextlib.ExitStack() as stack:
         stack.enter_context(silenced())
         stack.enter_context(dask.config.set(settings(environment, method)))
@@ -79,7 +86,7 @@ def prepare_workers() -> None:
     if METHOD != "forkserver":
         return
     multiprocessing.get_context(METHOD).set_forkserver_preload(_IMPORTED_ONCE)
-    with _environment(ONE_THREAD), deaf_to_interrupts():
+    with _environment({**ONE_THREAD, LIFELINE: lifeline()}), deaf_to_interrupts():
         forkserver.ensure_running()
 
 

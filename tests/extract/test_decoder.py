@@ -21,6 +21,7 @@ from extract._decoder import Decoder
 
 HERE = Path(__file__).parent
 DIGITS = DatasetSpec(name="digits", source="sklearn:digits", splits={"train": "train"})
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only this kernel ends what is stopped")
 TRANSFORM = make_transform("test-v1", input_size=12, mean=(0.5,), std=(0.5,))
 
 
@@ -91,11 +92,14 @@ def test_a_decoding_process_that_is_killed_ends_the_job_and_leaves_nothing(size,
         decode_and_kill()
 
 
-def test_decoding_processes_end_with_the_process_that_began_them():
+@pytest.mark.parametrize("stopped", [False, pytest.param(True, marks=on_linux)])
+def test_decoding_processes_end_with_the_process_that_began_them(stopped):
     script = subprocess.Popen([sys.executable, str(HERE / "decoding_parent.py")], stdout=subprocess.PIPE, text=True)
     try:
         children = [psutil.Process(int(pid)) for pid in script.stdout.readline().split()]
         assert children
+        for child in children if stopped else ():
+            child.suspend()
         os.kill(script.pid, signal.SIGKILL)  # it can tell nobody
         script.wait()
         assert psutil.wait_procs(children, timeout=20)[1] == []

@@ -52,16 +52,17 @@ class Seen:
 def processes() -> Iterator[Seen]:
     """Yield every process that lives."""
     for folder in os.listdir("/proc"):  # noqa: PTH208 - a hundred times a second
-        if folder.isdigit():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{folder}/stat").read_text().rpartition(")")[2].split()
-                if fields[0] not in "ZX":
-                    yield Seen(int(folder), fields[0], int(fields[1]), int(fields[3]))
+        if folder.isdigit() and (found := seen(int(folder))) is not None:
+            yield found
 
 
 def seen(pid: int) -> Seen | None:
     """Return a process, None where it is dead."""
-    return next((p for p in processes() if p.pid == pid), None)
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if fields[0] not in "ZX":
+            return Seen(pid, fields[0], int(fields[1]), int(fields[3]))
+    return None
 
 
 def tell(pid: int, number: int) -> bool:

@@ -15,7 +15,7 @@ LONGEST_STOP_S = 4.0
 """A stopped process goes on after at most so long, unless it is stopped for good."""
 LONGEST_FULL_S = 2.0
 """A full disk has room again after at most so long."""
-LONGEST_GREED_S = 60.0
+LONGEST_GREED_S = 30.0
 """A worker that takes more memory than it may is dead so soon."""
 
 

@@ -76,6 +76,7 @@ class FaultyRun:
         if any(pid == known for _, known in self._doomed):
             return False
         self._doomed.append((time.monotonic() + within_s, pid))
+        self._tell(f"{pid} is to take more memory than it may")
         return True
 
     def disturb(self, n_faults: int, kinds: Mapping[str, float]) -> Outcome:
@@ -226,20 +227,27 @@ class FaultyRun:
             for due in [d for d in self._later if d[0] <= now]:
                 self._later.remove(due)
                 due[1]()
-            for due in [d for d in self._doomed if d[0] <= now]:
-                self._doomed.remove(due)
-                greedy = seen(due[1])
-                if greedy is not None and greedy.state != "T":
-                    self._problem(
-                        f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}: "
-                        f"{greedy.where_it_is()}"
-                    )
+            self._look_at_greedy(now)
             self._farm.keep()
             if condition():
                 return
             if now - self._began > MOST_S:
                 raise TimeoutError(what)
             time.sleep(0.05)
+
+    def _look_at_greedy(self, now: float) -> None:
+        """Hold that those that take more memory than they may are dead in time."""
+        for due in list(self._doomed):
+            greedy = seen(due[1])
+            if greedy is None:
+                self._doomed.remove(due)
+                self._tell(f"{due[1]}, which took more memory than it may, is dead")
+            elif due[0] <= now and greedy.state != "T":
+                self._doomed.remove(due)
+                self._problem(
+                    f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}: "
+                    f"{greedy.where_it_is()}"
+                )
 
     def _clean(self) -> None:
         for _, action in self._later:
