@@ -27,7 +27,13 @@ BURSTS = (1, 1, 1, 1, 2, 3)
 """How many faults come at once."""
 SHARE_OF_PROBING = 0.5
 """Of the runs, so many begin with all features."""
-ENDS = {0, 1, 2}
+MOST_TRIES = 4
+"""So often is a study run again whose batches were given up."""
+HEALED_S = 150.0
+"""A cluster is whole again so soon after the last fault: a worker that hangs unseen is replaced after 90 s."""
+LACKS_WORKERS = 2
+"""How a driver ends, at once, whose cluster or disk is not there."""
+ENDS = {0, 1, LACKS_WORKERS}
 """How a driver may end that nobody killed: done, some jobs failed, or its cluster or disk was not there."""
 
 
@@ -177,7 +183,8 @@ class FaultyRun:
         done = self._done
         if done and self.moments.random() < 0.7:
             return
-        for _ in range(4):
+        n_tries, until = 0, time.monotonic() + HEALED_S
+        while n_tries < MOST_TRIES:
             self._start()
             self._until(lambda: self.driver.code is not None, f"{self.driver} does not end, undisturbed")
             self._look_back()
@@ -185,6 +192,11 @@ class FaultyRun:
                 self._problem(f"a run that said it was done was not: {self.driver.said[-1500:]}")
             if self._done:
                 return
+            if self.driver.code == LACKS_WORKERS and time.monotonic() < until:
+                pause = time.monotonic() + 5
+                self._until(lambda pause=pause: time.monotonic() > pause, "time stands still")
+            else:
+                n_tries += 1
         self._problem(f"undisturbed, it still ends with {self.driver.code}: {self.driver.said[-1500:]}")
 
     def _check(self, expected: Expected) -> None:
