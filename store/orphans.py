@@ -37,30 +37,39 @@ def tie(line: str) -> None:
     line
         What `lifeline` returned in that process, on this machine.
     """
-    if sys.platform != "linux" or not Path("/proc/self/fd").is_dir():
+    if sys.platform != "linux":
         return
     import fcntl
 
-    pid, _, reading = line.partition(":")
+    pid, reading = map(int, line.split(":"))
     try:
         # Opened anew: whom the kernel tells is kept with what was opened. It stays open, in those forked from here too.
-        fd = os.open(f"/proc/{int(pid)}/fd/{int(reading)}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return
-    except PermissionError:  # hardened systems show no process the files of another
-        return
-    if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a terminal may stop those in its background that write to it
+        fd = os.open(f"/proc/{pid}/fd/{reading}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        if _is_dead(pid):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return  # a system that shows no process the files of another
     with contextlib.suppress(OSError):  # a kernel that only looks like Linux
+        if os.getpgrp() != os.getpid():
+            os.setpgid(0, 0)
         fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    # A terminal may stop those in its background that write to it. Only a main thread can say no.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     watched = select.poll()
     watched.register(fd, 0)
     if watched.poll(0):  # closed in between
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_dead(pid: int) -> bool:
+    """Say whether a process is gone, or dead and nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return Path("/proc/self").exists()
 
 
 def _let_go(ends: list[int]) -> None:

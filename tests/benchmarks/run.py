@@ -11,6 +11,7 @@ wait_briefly()  # as the command does, before anything loads torch
 
 import bench_cka
 import bench_extract
+import bench_extract_gpu
 import bench_farm
 import bench_logistic
 import bench_paper_grid
@@ -26,6 +27,7 @@ from rows import table
 
 BENCHES = {
     "extract": bench_extract,
+    "extract_gpu": bench_extract_gpu,
     "probes": bench_probes,
     "ridge": bench_ridge,
     "logistic": bench_logistic,

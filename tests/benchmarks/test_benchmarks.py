@@ -2,6 +2,7 @@
 
 import bench_cka
 import bench_extract
+import bench_extract_gpu
 import bench_farm
 import bench_logistic
 import bench_paper_grid
@@ -37,6 +38,19 @@ RIDGE = {
             bench_extract.bench,
             {"n_images": 64, "n_photographs": 8, "n_long": 2000, "network": "test_resnet"},
             4 + 2 * (torch.cuda.is_available() or torch.get_num_threads() > 1),
+        ),
+        (
+            bench_extract_gpu.bench,
+            {
+                "n_images": 16,
+                "networks": ["test_resnet"],
+                "batch_size": 8,
+                "device": "cpu",
+                "precision": "bfloat16",
+                "n_warm": 1,
+                "n_steps": 2,
+            },
+            2,
         ),
         (bench_farm.bench, {"n": 300, "width": 32, "n_probes": 40}, 1),
         (
