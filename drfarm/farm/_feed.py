@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from drfarm.farm._blame import is_dead, is_memory, may_pass, reason, traceback_of
 from drfarm.farm._deadline import Pace
 from drfarm.farm._deaths import MEMORY_REMEDY, Death, Deaths, Mortuary
+from drfarm.farm._versions import OtherVersions, Unfit
 from drfarm.farm._waiting import Order, Waiting
 
 __all__ = ["ATTEMPTS", "Failure", "Farm", "FarmTask", "Order", "T", "Watch", "Ways", "feed"]
@@ -187,6 +188,7 @@ class _Feed(Generic[T]):
         self._landed: SimpleQueue[Any] = SimpleQueue()
         self._mourned: list[tuple[_Flight[T], float]] = []
         self._shunned: set[str] = set()
+        self._unfit = Unfit()
         self._causes: dict[str, Death] = {}
 
     def run(self) -> None:
@@ -208,7 +210,7 @@ class _Feed(Generic[T]):
             return
         self._deaths.watch()
         busy = {f.worker for f in self._flying.values()} | self._shunned
-        for worker in [w for w in self._farm.workers() if w not in busy]:
+        for worker in [w for w in self._unfit.without(self._farm.workers(), time.monotonic()) if w not in busy]:
             startable = self._waiting.take(worker)
             if startable is None:
                 return
@@ -249,6 +251,10 @@ class _Feed(Generic[T]):
             error = future.exception() if future.status == "error" else None
             if flight.hung_s is not None or is_dead(error) or future.status == "lost":
                 self._mourn(flight)
+            elif isinstance(error, OtherVersions):
+                self._unfit.leave_out(flight.worker, error)
+                self._waiting.forget(flight.worker)
+                self._waiting.again(flight.task, flight.attempt)
             elif is_memory(error):
                 self._too_large(flight, f"{reason(error, future.status)}. {MEMORY_REMEDY}", traceback_of(future))
             else:

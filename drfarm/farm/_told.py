@@ -1,12 +1,16 @@
-"""What a worker itself tells of its tasks, as lines of JSON on its stderr, where that form was chosen."""
+"""What a worker does around each task: it refuses where its versions differ, and tells of it where that was chosen.
+
+It tells as lines of JSON on its stderr.
+"""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 
+from drfarm.farm._versions import check_same, versions
 from drfarm.logs import chosen_format, write_line
 
 
@@ -18,9 +22,18 @@ class Told:
     """What a worker does with a task."""
     stage: str
     """Of which stage it is."""
+    asking: Mapping[str, str] = field(default_factory=versions)
+    """Versions of the process that asks."""
 
     def __call__(self, task: Any) -> object:
-        """Do it."""
+        """Do it.
+
+        Raises
+        ------
+        OtherVersions
+            If this process has other versions than the one that asks; nothing is done then.
+        """
+        check_same(self.asking)
         if chosen_format() != "json":
             return self.work(task)
         began = time.monotonic()

@@ -1,20 +1,16 @@
 """Asking workers before they get work: whether they would measure the same, and whether they see the store."""
 
 import asyncio
-import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
+from drfarm.farm._versions import DECIDES, SHOWN, versions
 from store import DrfarmError, InvalidRequest, open_store
 
 if TYPE_CHECKING:
     from distributed import Client
 
-_DECIDES = ("drfarm", "python", "torch", "numpy", "distributed")
-"""Where these differ, results could, or the two can't speak with each other."""
-_SHOWN = (*_DECIDES, "zarr", "dask")
 _VERSIONS_S = 20.0
 """A worker that does not say its versions for so long is left out: nothing but a stopped process takes so long."""
 _STORE_S = 60.0
@@ -38,21 +34,6 @@ class Asked(Protocol):
     def fitting(self) -> Sequence[Any]:
         """Return its workers that are used; each has an ``address``."""
         ...
-
-
-def versions() -> dict[str, str]:
-    """Return what decides results in this process, without importing it.
-
-    Of ``python`` the minor version; of a package without what follows a plus sign, which names a build.
-    """
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in _SHOWN:
-        if name != "python":
-            try:
-                found[name] = metadata.version(name).partition("+")[0]
-            except metadata.PackageNotFoundError:
-                found[name] = "none"
-    return found
 
 
 async def sees(store_url: str, mark: str) -> str | None:
@@ -79,7 +60,7 @@ def check_versions(farm: Asked) -> frozenset[str]:
     silent: dict[str, str] = {}
     for worker, answer in _ask(farm, _VERSIONS_S, versions).items():
         if isinstance(answer, Mapping):
-            there.setdefault(tuple(str(answer.get(n, "none")) for n in _SHOWN), []).append(worker)
+            there.setdefault(tuple(str(answer.get(n, "none")) for n in SHOWN), []).append(worker)
         else:
             (silent if isinstance(answer, TimeoutError) else odd)[worker] = _told(answer)
     if odd or (silent and not there):
@@ -87,7 +68,7 @@ def check_versions(farm: Asked) -> frozenset[str]:
             f"workers of the cluster at {farm.address} do not say their versions: another drfarm may be there, or "
             f"none. {_listed(odd | silent)}"
         )
-    wrong = {v: w for v, w in there.items() if any(v[i] != here[n] for i, n in enumerate(_DECIDES))}
+    wrong = {v: w for v, w in there.items() if any(v[i] != here[n] for i, n in enumerate(DECIDES))}
     if wrong:
         raise InvalidRequest(
             f"workers of the cluster at {farm.address} have other versions than this process, and results could "
@@ -175,7 +156,7 @@ def _table(here: Mapping[str, str], there: Mapping[tuple[str, ...], Sequence[str
     heads = ["", "here", *(w[0] + (f" and {len(w) - 1} more" if len(w) > 1 else "") for _, w in kinds)]
     rows = [
         [name, here[name], *(v[i] for v, _ in kinds)]
-        for i, name in enumerate(_SHOWN)
+        for i, name in enumerate(SHOWN)
         if any(v[i] != here[name] for v, _ in kinds)
     ]
     widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]

@@ -9,6 +9,7 @@ from drfarm.farm import _feed
 from drfarm.farm._deadline import Pace
 from drfarm.farm._deaths import Death
 from drfarm.farm._feed import ATTEMPTS, Order, Watch, Ways, feed
+from drfarm.farm._versions import OtherVersions
 from store import Corrupt, StorageFailure
 
 
@@ -187,6 +188,16 @@ def test_a_death_that_nobody_tells_of_is_not_waited_for_for_ever_and_others_go_o
     assert sorted(told.done) == ["gone", "other"]
     assert [b for b, _ in told.retried] == ["gone"]
     assert "nothing more is known" in told.retried[0][1]
+
+
+def test_one_that_has_other_versions_gets_nothing_more_and_no_task_is_to_blame():
+    other = OtherVersions("torch 1 for 2")
+    told = Told(Played(), [Task("mine", (other, "end")), *(Task(str(i)) for i in range(20))])
+    assert sorted(told.done) == sorted(["mine", *map(str, range(20))])
+    assert (told.failed, told.retried) == ({}, [])
+    first = next(i for i, (batch_id, _) in enumerate(told.started) if batch_id == "mine")
+    refused = told.started[first][1]
+    assert refused not in {worker for _, worker in told.started[first + 1 :]}
 
 
 def halve(task):

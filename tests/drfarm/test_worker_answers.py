@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from drfarm.farm import _worker_answers
-from drfarm.farm._worker_answers import check_store, check_versions, sees, versions
+from drfarm.farm._versions import versions
+from drfarm.farm._worker_answers import check_store, check_versions, sees
 from drfarm.farm.joined import ClusterWorker
 from store import InvalidRequest, open_store
 
