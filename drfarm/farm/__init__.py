@@ -1,6 +1,7 @@
 """Farms: tasks handed to worker processes, here or in a running cluster. Only this package imports distributed."""
 
-from drfarm.farm._feed import ATTEMPTS, Failure
+from drfarm.farm._feed import ATTEMPTS
+from drfarm.farm._given import Failure
 from drfarm.farm._settings import prepare_workers, start_tracker
 from drfarm.farm.gpus import DECODE_WORKERS, RESOURCE, count_gpus, gpu_places
 from drfarm.farm.joined import ClusterWorker, cluster_workers

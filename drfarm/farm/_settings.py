@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
@@ -31,6 +32,9 @@ LIFELINE = "DRFARM_LIFELINE"
 _TIED = "drfarm.farm._tied"
 _IMPORTED_ONCE = [_TIED, "distributed", "probe", "torch"]
 """Workers are forked from one process that has imported these and done nothing else: they start at once."""
+
+_SLOW_FOLDERS = "Creating scratch directories is taking"
+"""The library warns a person where that takes a second, as on a busy machine; nothing of ours is kept there."""
 
 
 def settings(environment: Mapping[str, str], method: str) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def configured(environment: Mapping[str, str], method: str) -> Iterator[None]:
     import dask
     from distributed.utils import get_mp_context
 
-    environment = {**environment, LIFELINE: lifeline()}
+    environment = _of_workers(environment)
     with contextlib.ExitStack() as stack:
         stack.enter_context(silenced())
         stack.enter_context(dask.config.set(settings(environment, method)))
@@ -86,7 +90,7 @@ def prepare_workers() -> None:
     if METHOD != "forkserver":
         return
     multiprocessing.get_context(METHOD).set_forkserver_preload(_IMPORTED_ONCE)
-    with _environment({**ONE_THREAD, LIFELINE: lifeline()}), deaf_to_interrupts():
+    with _environment(_of_workers(ONE_THREAD)), deaf_to_interrupts():
         forkserver.ensure_running()
 
 
@@ -95,10 +99,19 @@ def start_tracker() -> None:
 
     It is Python's own; for each killed worker it would warn on a person's screen that it has done so.
     """
-    given = os.environ.get("PYTHONWARNINGS")
-    quiet = "ignore:resource_tracker:UserWarning"
-    with _environment({"PYTHONWARNINGS": f"{given},{quiet}" if given else quiet}):
+    with _environment(_unwarned("resource_tracker")):
         resource_tracker.ensure_running()
+
+
+def _of_workers(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of worker processes."""
+    return {**environment, LIFELINE: lifeline(), **_unwarned(_SLOW_FOLDERS)}
+
+
+def _unwarned(message: str) -> dict[str, str]:
+    """Return the variable that keeps a process from warnings that begin so, beside what is set already."""
+    given, quiet = os.environ.get("PYTHONWARNINGS"), f"ignore:{message}:UserWarning"
+    return {"PYTHONWARNINGS": f"{given},{quiet}" if given else quiet}
 
 
 class _ClosedConnections(logging.Filter):
@@ -120,6 +133,7 @@ _CLOSED_CONNECTIONS = _ClosedConnections()
 def silenced() -> Iterator[None]:
     """Keep the library quiet to the very end: its own switch is back before the last connections have closed."""
     logging.getLogger("asyncio").addFilter(_CLOSED_CONNECTIONS)  # stays; the same one is added once
+    warnings.filterwarnings("ignore", _SLOW_FOLDERS, UserWarning)  # stays too
     loggers = [
         logging.getLogger(name) for name in ("distributed", "distributed.client")
     ]  # both have levels of their own

@@ -10,9 +10,11 @@ from functools import partial
 from typing import Any
 
 from drfarm.farm._deadline import Pace
-from drfarm.farm._feed import Failure, Farm, Order, T, Watch, Ways, feed
+from drfarm.farm._feed import feed
+from drfarm.farm._given import Failure, Farm, T, Watch, Ways
 from drfarm.farm._local import local_farm
 from drfarm.farm._told import Told
+from drfarm.farm._waiting import Order
 from drfarm.farm._worker_answers import check_store
 from drfarm.farm.clusters._farms import Cluster
 from drfarm.farm.clusters.settings import load_settings

@@ -2,10 +2,18 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
+import warnings
 
+import pytest
 from distributed.comm.core import CommClosedError
+from distributed.utils import warn_on_duration
 
-from drfarm.farm._settings import silenced
+from drfarm.farm._settings import METHOD, ONE_THREAD, configured, silenced
+
+SLOW = "Creating scratch directories is taking a surprisingly long time. ({duration:.2f}s) Consider another disk."
+"""As the library has it, of `Server.__init__`."""
 
 
 async def nobody_waits_for(error: Exception) -> None:
@@ -26,3 +34,36 @@ def test_only_closed_connections_are_not_told_of(caplog):
     assert not caplog.records
     asyncio.run(nobody_waits_for(ValueError("told")))
     assert [r.getMessage().splitlines()[0] for r in caplog.records] == ["Task exception was never retrieved"]
+
+
+def test_nobody_is_told_that_folders_were_slow_here():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with silenced():
+            pass
+        for message in (SLOW, "Something else is slow {duration}"):
+            with warn_on_duration("0 s", message):
+                pass
+    assert len(told) == 1
+    assert "Something else" in str(told[0].message)
+
+
+@pytest.mark.parametrize("given", [None, "default::DeprecationWarning"])
+def test_nor_in_workers(monkeypatch, given):
+    if given is None:
+        monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONWARNINGS", given)
+    code = f"import warnings; warnings.warn({SLOW!r}); warnings.warn('other'); warnings.warn('old', DeprecationWarning)"
+    with configured(ONE_THREAD, METHOD):
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert "scratch" not in done.stderr.replace(code, "")
+    assert "UserWarning: other" in done.stderr
+
+
+def test_the_library_still_has_these_words():
+    import inspect
+
+    from distributed.core import Server
+
+    assert "Creating scratch directories is taking" in inspect.getsource(Server)

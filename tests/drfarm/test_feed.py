@@ -8,8 +8,10 @@ import pytest
 from drfarm.farm import _feed
 from drfarm.farm._deadline import Pace
 from drfarm.farm._deaths import Death
-from drfarm.farm._feed import ATTEMPTS, Order, Watch, Ways, feed
+from drfarm.farm._feed import ATTEMPTS, feed
+from drfarm.farm._given import Watch, Ways
 from drfarm.farm._versions import OtherVersions
+from drfarm.farm._waiting import Order
 from store import Corrupt, StorageFailure
 
 

@@ -21,7 +21,7 @@ LOCAL = {"networks": False}
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(_hanging, "UNKNOWN_S", 4.0)
+    monkeypatch.setattr(_hanging, "UNKNOWN_S", 8.0)  # a start takes half of it where others keep the cores busy
     for module in (_local, serve_workers):
         monkeypatch.setattr(module, "LOOK_S", 0.5)
 

@@ -7,7 +7,8 @@ import pytest
 
 from drfarm.errors import FarmFailed
 from drfarm.farm import _versions
-from drfarm.farm._feed import Watch, feed
+from drfarm.farm._feed import feed
+from drfarm.farm._given import Watch
 from drfarm.farm._local import local_farm
 from drfarm.farm._told import Told
 from drfarm.farm._versions import DECIDES, OtherVersions, Unfit, check_same, versions
