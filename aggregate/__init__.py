@@ -4,7 +4,8 @@ from aggregate._redundancy import REDUNDANCY_SCHEMA, RULES, Rule, redundancy
 from aggregate._sides import SIDE_NAMES, Side
 from aggregate._text_table import Format, TextTable, write_text_table
 from aggregate._three_rules import THREE_RULES_SCHEMA, three_rules, three_rules_table
-from aggregate.class_heatmap import ClassMap, class_heatmap_figure, class_maps
+from aggregate.class_heatmap import class_heatmap_figure
+from aggregate.class_maps import ClassMap, class_maps
 from aggregate.class_shares import CLASS_SHARES_SCHEMA, class_shares
 from aggregate.concentration import (
     coefficient_of_variation,

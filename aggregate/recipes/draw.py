@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from aggregate._redundancy import Rule
 from aggregate._sheet import freeze_layout, panel_columns, set_title, wrap_caption
 from aggregate._style import LineStyle
-from aggregate.class_heatmap import class_maps, draw_heatmaps
+from aggregate.class_heatmap import draw_heatmaps
+from aggregate.class_maps import class_maps
 from aggregate.class_shares import class_shares
 from aggregate.delta_figure import DeltaLine, delta_axes, delta_lines
 from aggregate.errors import InvalidOption

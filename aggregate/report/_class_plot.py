@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from aggregate._runs import is_control
 from aggregate._whole import method_rank
-from aggregate.class_heatmap import ClassMap, class_maps
+from aggregate.class_maps import ClassMap, class_maps
 from aggregate.report._content import Control
 from aggregate.report._html import Cell, Head, Number, html_table
 from aggregate.report._line_plot import FONT, INK, plain, plain_axis
