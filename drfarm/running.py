@@ -20,7 +20,7 @@ from drfarm.study import Study
 from drfarm.tail import halves
 from drfarm.tasks import plan_tasks
 from extract import choose_device
-from probe import CkaTask, StatisticsTask, Task, run_task
+from probe import CkaTask, StatisticsTask, Task, is_written, run_task
 from store import InvalidRequest, Store, UnknownName, open_store
 
 __all__ = ["STAGES", "RunOptions", "RunReport", "importable", "retry", "run"]
@@ -261,6 +261,7 @@ def _probe(
             work=partial(on_kept_machine, run_task, device=options.probe_device, keep=True),
             more=refined,
             halves=halves,
+            is_made=is_written,
             started=lambda task, worker: meter.started(task.batch_id, task.title, worker, n=task.n_jobs),
             crew=meter.workers,
             say=reporter.message,

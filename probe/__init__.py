@@ -25,7 +25,7 @@ from probe.spec import (
 )
 from probe.statistics import Statistics, merge, statistics
 from probe.subsets import METHODS, PAPER_FRACTIONS, Method, neuron_order, parse_method, size_of_fraction
-from probe.tasks import BatchReport, run_task
+from probe.tasks import BatchReport, is_written, run_task
 from probe.validation import Validation
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "batch_id",
     "cka_job_id",
     "coordinates",
+    "is_written",
     "kept_by",
     "logistic_protocol",
     "merge",

@@ -13,6 +13,7 @@ from probe._probe_batch import probe_rows
 from probe.spec import CkaTask, ProbeTask, StatisticsTask, Task
 from probe.stored_statistics import statistics_of
 from store import Store, open_store
+from store.schema import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,25 @@ def run_task(task: Task, *, device: str = "cpu", keep: bool = False) -> BatchRep
         _KEPT.clear()  # it may have been for lack of memory
         raise
     return BatchReport(batch_id=task.batch_id, n_jobs=task.n_jobs, elapsed_s=time.perf_counter() - started)
+
+
+def is_written(task: Task) -> bool:
+    """Say whether the results of a block are in its store; of statistics, which no result is, never.
+
+    Raises
+    ------
+    StoreError
+        If the store can't be read.
+    """
+    kind: Kind
+    match task:
+        case ProbeTask():
+            kind = "probes"
+        case CkaTask():
+            kind = "cka"
+        case StatisticsTask():
+            return False
+    return open_store(task.store_url).results.holds(kind, task.batch_id)
 
 
 def _measure(task: Task, device: str, kept: Kept | None) -> None:

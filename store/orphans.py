@@ -19,10 +19,13 @@ from pathlib import Path
 
 @functools.cache
 def lifeline() -> str:
-    """Return what a process that this one starts gives to `tie`; the same as long as this one lives."""
+    """Return what a process that this one starts gives to `tie`; empty where there is no such thing."""
+    if sys.platform != "linux":
+        return ""
     # Both ends stay open here and are not inherited by programs that are started: only our own end closes them.
-    ends = list(os.pipe())
+    ends: list[int] = []
     os.register_at_fork(after_in_child=functools.partial(_let_go, ends))
+    ends += os.pipe()
     return f"{os.getpid()}:{ends[0]}"
 
 
@@ -37,7 +40,7 @@ def tie(line: str) -> None:
     line
         What `lifeline` returned in that process, on this machine.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not line:
         return
     import fcntl
 
@@ -67,9 +70,12 @@ def tie(line: str) -> None:
 def _is_dead(pid: int) -> bool:
     """Say whether a process is gone, or dead and nobody has asked how."""
     try:
+        os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return Path("/proc/self").exists()
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is not shown to us
+        return False
 
 
 def _let_go(ends: list[int]) -> None:

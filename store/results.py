@@ -109,6 +109,12 @@ class ResultStore:
         """Return the ids of the jobs that are done."""
         return set(pc.unique(self.dataset(kind).to_table(columns=["job_id"])["job_id"]).to_pylist())
 
+    def holds(self, kind: Kind, batch_id: str) -> bool:
+        """Say whether a batch is written."""
+        if self._objects.exists(f"results/{kind}/{batch_id}.parquet"):
+            return True
+        return batch_id in self._readable(kind)
+
     def table(self, kind: Kind, *, columns: Sequence[str] | None = None) -> pa.Table:
         """Read results, each once.
 

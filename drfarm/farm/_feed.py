@@ -12,8 +12,9 @@ from typing import Any, Generic
 from drfarm.farm._blame import is_dead, is_memory, may_pass, reason, traceback_of
 from drfarm.farm._deaths import MEMORY_REMEDY, Death, Deaths, Mortuary
 from drfarm.farm._given import Failure, Farm, T, Watch, Ways
-from drfarm.farm._versions import OtherVersions, Unfit
+from drfarm.farm._versions import OtherVersions
 from drfarm.farm._waiting import Waiting
+from store import StoreError
 
 ATTEMPTS = 3
 """A batch that fails so often is quarantined."""
@@ -85,7 +86,6 @@ class _Feed(Generic[T]):
         self._landed: SimpleQueue[Any] = SimpleQueue()
         self._mourned: list[tuple[_Flight[T], float]] = []
         self._shunned: set[str] = set()
-        self._unfit = Unfit()
         self._causes: dict[str, Death] = {}
 
     def run(self) -> None:
@@ -107,7 +107,7 @@ class _Feed(Generic[T]):
             return
         self._deaths.watch()
         busy = {f.worker for f in self._flying.values()} | self._shunned
-        for worker in [w for w in self._unfit.without(self._farm.workers(), time.monotonic()) if w not in busy]:
+        for worker in [w for w in self._farm.workers() if w not in busy]:
             startable = self._waiting.take(worker)
             if startable is None:
                 return
@@ -149,7 +149,7 @@ class _Feed(Generic[T]):
             if flight.hung_s is not None or is_dead(error) or future.status == "lost":
                 self._mourn(flight)
             elif isinstance(error, OtherVersions):
-                self._unfit.leave_out(flight.worker, error)
+                self._farm.leave_out(flight.worker, str(error))
                 self._waiting.forget(flight.worker)
                 self._waiting.again(flight.task, flight.attempt)
             elif is_memory(error):
@@ -187,6 +187,10 @@ class _Feed(Generic[T]):
             if death is None and time.monotonic() < until:
                 self._mourned.append((flight, until))
                 continue
+            if self._is_made(flight.task):
+                self._made_by(flight.task)
+                self._watch.done(flight.task, None)
+                continue
             if flight.hung_s is None and self._farm.excuses(flight.worker, flight.task.batch_id):
                 self._waiting.again(flight.task, flight.attempt)
                 continue
@@ -201,6 +205,13 @@ class _Feed(Generic[T]):
             else:
                 # At once: what a lost host did must soon run elsewhere.
                 self._give_up_or_retry(flight, f"its worker process died: {death.cause}", log=death.log, at_once=True)
+
+    def _is_made(self, task: T) -> bool:
+        """Say whether a dead worker had written its batch: in two halves it would be there twice."""
+        try:
+            return self._ways.is_made(task)
+        except StoreError:  # the next try tells
+            return False
 
     def _too_large(self, flight: _Flight[T], why: str, log: str) -> None:
         parts = self._ways.halves(flight.task)

@@ -51,6 +51,16 @@ class Farm(Protocol):
         """Say whether a batch is not to blame for the death of its worker: what ran the worker was ended."""
         ...
 
+    def leave_out(self, worker: str, why: str) -> None:
+        """Use a worker no more: it would measure otherwise than this process.
+
+        Raises
+        ------
+        FarmFailed
+            If nothing can be measured then.
+        """
+        ...
+
     def has_room(self, n_flying: int) -> bool:
         """Say whether a worker may be free while so many tasks are out."""
         ...
@@ -101,6 +111,8 @@ class Ways(Generic[T]):
     """The representations that a task reads, the one worth keeping in memory first."""
     halves: Callable[[T], Sequence[T]] = lambda task: (task,)
     """Cuts a task that took too much memory; itself where that is not possible, or would not help."""
+    is_made: Callable[[T], bool] = lambda _: False
+    """Says of a task whose worker died whether what it makes is there, whole: it may have died after that."""
     pace: Pace = field(default_factory=lambda: Pace(predicts=False))
     """Says when a task hangs; it learns while tasks run."""
     amount: Callable[[T], float] = lambda _: 0.0

@@ -47,6 +47,13 @@ class LocalFarm:
         """Say that a batch is to blame for the death of its worker, as far as is known."""
         return False
 
+    def leave_out(self, worker: str, why: str) -> None:  # noqa: ARG002 - it is this installation
+        """Give up: what is installed here has changed since this process began."""
+        raise FarmFailed(
+            f"what is installed here has changed while this ran: a new worker process has {why}. Run again: what is "
+            "finished is kept."
+        )
+
     def has_room(self, n_flying: int) -> bool:
         """Say whether a worker may be free."""
         return n_flying < self.n_workers

@@ -57,13 +57,27 @@ def settings(environment: Mapping[str, str], method: str) -> dict[str, Any]:
         "distributed.worker.multiprocessing-method": method,
         # A worker that runs networks decodes in processes, and a daemon may have none.
         "distributed.worker.daemon": method == METHOD,
-        "distributed.worker.preload": [_TIED],  # of those that were not forked
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.pause": False,
         "distributed.admin.low-level-log-length": 100,
         "distributed.admin.tick.limit": "1h",
     }
+
+
+def _preloads() -> dict[str, Any]:
+    """Return what workers load as they start: ours, for those that were not forked, and what a person has set."""
+    import dask
+
+    modules = dask.config.get("distributed.worker.preload", None) or []
+    words = dask.config.get("distributed.worker.preload-argv", None) or []
+    if isinstance(modules, str):
+        modules = [modules]
+    if _TIED not in modules:
+        modules = [_TIED, *modules]
+        if words and not isinstance(words[0], str):  # a list for each
+            words = [[], *words]
+    return {"distributed.worker.preload": modules, "distributed.worker.preload-argv": words}
 
 
 @contextlib.contextmanager
@@ -75,7 +89,7 @@ def configured(environment: Mapping[str, str], method: str) -> Iterator[None]:
     environment = _of_workers(environment)
     with contextlib.ExitStack() as stack:
         stack.enter_context(silenced())
-        stack.enter_context(dask.config.set(settings(environment, method)))
+        stack.enter_context(dask.config.set({**settings(environment, method), **_preloads()}))
         stack.enter_context(_environment(environment))
         if method == "forkserver":
             get_mp_context().set_forkserver_preload(_IMPORTED_ONCE)

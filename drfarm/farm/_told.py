@@ -22,7 +22,7 @@ class Told:
     """What a worker does with a task."""
     stage: str
     """Of which stage it is."""
-    asking: Mapping[str, str] = field(default_factory=versions)
+    asking: Mapping[str, str] = field(default_factory=versions, compare=False)
     """Versions of the process that asks."""
 
     def __call__(self, task: Any) -> object:

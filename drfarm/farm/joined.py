@@ -79,6 +79,15 @@ class JoinedFarm:
         """Say that a worker may be free: more may have joined."""
         return True
 
+    def leave_out(self, worker: str, why: str) -> None:
+        """Use a worker no more, which has joined since the others were asked, and would measure otherwise."""
+        _log.warning(
+            "left out, as its results could differ from this process's: %s has %s. Install the same there and here.",
+            worker,
+            why,
+        )
+        self._silent |= {worker}
+
     def all(self) -> tuple[ClusterWorker, ...]:
         """Return every worker that lives now."""
         alive = self.client.nthreads()

@@ -81,6 +81,7 @@ def run_tasks(
     work: Callable[[Task], object] = run_task,
     more: Callable[[], Sequence[Task]] | None = None,
     halves: Callable[[Task], Sequence[Task]] = lambda task: (task,),
+    is_made: Callable[[Task], bool] = lambda _task: False,
     started: Callable[[Task, str], None] = lambda _task, _worker: None,
     crew: Crew | None = None,
     say: Callable[[str], None] = lambda _text: None,
@@ -104,6 +105,8 @@ def run_tasks(
         Asked for further tasks when all have ended, until it gives none.
     halves
         Cuts a task that took more memory than a worker has; itself where that is not possible.
+    is_made
+        Says whether the batch of a task is there: its worker may have died after it had written it.
     started
         Called in this thread: a batch is handed to the worker at an address.
     crew
@@ -128,6 +131,7 @@ def run_tasks(
         order=Order(makes=_counts, needs=_reads, seconds=_predicted_s, cut=shorter),
         reads=kept_by,
         halves=halves,
+        is_made=is_made,
         pace=Pace(factor=options.deadline_factor),
         amount=_predicted_s,
     )

@@ -49,13 +49,25 @@ def bare_loop(spec: ModelSpec, device: str, n: int, *, batch_size: int, precisio
     loaded = load_model(spec)
     model = loaded.module.to(device).to(memory_format=torch.channels_last)
     model.reset_classifier(0)
-    return _rate(model, loaded.input_shape, device, max(1, n // batch_size), 2, batch_size, precision)
+    x = _random(loaded.input_shape, device, batch_size)
+
+    def run(steps):
+        with torch.inference_mode(), torch.autocast(device, precision, enabled=precision is not None):
+            for _ in range(steps):
+                model(x)
+        _wait(device)
+
+    run(2)
+    steps = max(1, n // batch_size)
+    began = time.perf_counter()
+    run(steps)
+    return steps * batch_size / (time.perf_counter() - began)
 
 
 def timm_procedure(
     network: str, device: str, *, batch_size: int, precision: torch.dtype, n_warm: int = 10, n_steps: int = 40
 ) -> float:
-    """Return images a second as timm's ``benchmark.py --bench inference --channels-last --amp`` measures them.
+    """Return images a second as timm's ``benchmark.py --bench inference --channels-last --amp --use-train-size`` does.
 
     The whole network with its head, on one batch of random input that lies on the device, mixed precision, cuDNN free
     to try its algorithms; 10 steps to warm up, then 40, the clock stopped after each
@@ -64,31 +76,31 @@ def timm_procedure(
     model = timm.create_model(network).eval().to(device).to(memory_format=torch.channels_last)
     before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
     try:
-        shape = timm.data.resolve_data_config(model=model, use_test_size=False)["input_size"]
-        return _rate(model, shape, device, n_steps, n_warm, batch_size, precision, each=True)
+        x = _random(timm.data.resolve_data_config(model=model, use_test_size=False)["input_size"], device, batch_size)
+
+        def step():
+            with torch.autocast(device, precision):
+                model(x)
+            _wait(device)
+
+        with torch.no_grad():
+            for _ in range(n_warm):
+                step()
+            began = time.perf_counter()
+            for _ in range(n_steps):
+                step()
+            return n_steps * batch_size / (time.perf_counter() - began)
     finally:
         torch.backends.cudnn.benchmark = before
 
 
-def _rate(model, shape, device, n_steps, n_warm, batch_size, precision, *, each=False) -> float:
-    x = torch.randn(batch_size, *shape, device=device).contiguous(memory_format=torch.channels_last)
+def _random(shape: tuple[int, ...], device: str, batch_size: int) -> torch.Tensor:
+    return torch.randn(batch_size, *shape, device=device).contiguous(memory_format=torch.channels_last)
 
-    def wait():
-        if device == "cuda":
-            torch.cuda.synchronize()
 
-    def run(steps):
-        with torch.inference_mode(), torch.autocast(device, precision, enabled=precision is not None):
-            for _ in range(steps):
-                model(x)
-                if each:
-                    wait()
-        wait()
-
-    run(n_warm)
-    began = time.perf_counter()
-    run(n_steps)
-    return n_steps * batch_size / (time.perf_counter() - began)
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def extraction(

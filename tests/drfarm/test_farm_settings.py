@@ -48,17 +48,18 @@ def test_nobody_is_told_that_folders_were_slow_here():
     assert "Something else" in str(told[0].message)
 
 
-@pytest.mark.parametrize("given", [None, "default::DeprecationWarning"])
+@pytest.mark.parametrize("given", [None, "ignore:mine"])
 def test_nor_in_workers(monkeypatch, given):
     if given is None:
         monkeypatch.delenv("PYTHONWARNINGS", raising=False)
     else:
         monkeypatch.setenv("PYTHONWARNINGS", given)
-    code = f"import warnings; warnings.warn({SLOW!r}); warnings.warn('other'); warnings.warn('old', DeprecationWarning)"
+    code = f"import warnings; warnings.warn({SLOW!r}); warnings.warn('other'); warnings.warn('mine')"
     with configured(ONE_THREAD, METHOD):
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert "scratch" not in done.stderr.replace(code, "")
     assert "UserWarning: other" in done.stderr
+    assert ("UserWarning: mine" in done.stderr) == (given is None)
 
 
 def test_the_library_still_has_these_words():

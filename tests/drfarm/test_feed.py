@@ -86,6 +86,10 @@ class Played:
     def excuses(self, worker: str, batch_id: str) -> bool:
         return False
 
+    def leave_out(self, worker: str, why: str) -> None:
+        assert why == "torch 1 instead of 2"
+        self.alive.remove(worker)
+
     def has_room(self, n_flying):
         return n_flying < self.n_workers
 
@@ -193,13 +197,31 @@ def test_a_death_that_nobody_tells_of_is_not_waited_for_for_ever_and_others_go_o
 
 
 def test_one_that_has_other_versions_gets_nothing_more_and_no_task_is_to_blame():
-    other = OtherVersions("torch 1 for 2")
+    other = OtherVersions("torch 1 instead of 2")
     told = Told(Played(), [Task("mine", (other, "end")), *(Task(str(i)) for i in range(20))])
     assert sorted(told.done) == sorted(["mine", *map(str, range(20))])
     assert (told.failed, told.retried) == ({}, [])
     first = next(i for i, (batch_id, _) in enumerate(told.started) if batch_id == "mine")
     refused = told.started[first][1]
     assert refused not in {worker for _, worker in told.started[first + 1 :]}
+
+
+@pytest.mark.parametrize("oom", [False, True])
+def test_a_batch_that_its_worker_had_written_before_it_died_is_done(oom):
+    poison = Death(exit_code=-15, out_of_memory=oom)
+    tasks = [Task("written", (poison,), n=4), Task("other", (poison, "end"), n=1)]
+    told = Told(Played(), tasks, halves=halve, is_made=lambda task: task.batch_id == "written")
+    assert sorted(told.done) == ["other", "written"]
+    assert [b for b, _ in told.retried] == ["other"]
+    assert (told.counts["written"], told.counts["other"]) == (1, 2)
+
+
+def test_a_store_that_does_not_answer_whether_it_has_a_batch_leaves_the_next_try_to_tell():
+    def unknown(task):
+        raise StorageFailure("no answer")
+
+    told = Told(Played(), [Task("mine", (Death(exit_code=-9), "end"))], is_made=unknown)
+    assert (told.done, told.failed) == (["mine"], {})
 
 
 def halve(task):

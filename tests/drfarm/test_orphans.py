@@ -71,8 +71,8 @@ def until(found, timeout_s: float = 60):
 
 
 def forked(driver: subprocess.Popen) -> list[psutil.Process]:
-    own = [c for c in psutil.Process(driver.pid).children() if c.status() != psutil.STATUS_ZOMBIE]
     try:
+        own = [c for c in psutil.Process(driver.pid).children() if c.status() != psutil.STATUS_ZOMBIE]
         return [w for child in own if "forkserver" in " ".join(child.cmdline()) for w in child.children()]
     except psutil.NoSuchProcess:  # it died meanwhile
         return []
@@ -113,7 +113,6 @@ def test_a_fork_server_that_was_started_again_is_tied_too(drivers):
     before = set(map(int, driver.stdout.readline().split()))
     psutil.Process(forked(driver)[0].ppid()).kill()  # its workers go on
     psutil.Process(min(before)).kill()
-    new = until(lambda: [w for w in forked(driver) if w.pid not in before])[0]
-    new.suspend()
+    until(lambda: any(suspended(w) for w in forked(driver) if w.pid not in before))
     driver.kill()
     until(lambda: not session(driver), 30)

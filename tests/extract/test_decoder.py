@@ -1,5 +1,6 @@
 """Decoding in threads and processes: order, masks and cuts; and what is left of it when one of both sides dies."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -95,10 +96,16 @@ def test_a_decoding_process_that_is_killed_ends_the_job_and_leaves_nothing(size,
 @pytest.mark.parametrize("stopped", [False, pytest.param(True, marks=on_linux)])
 def test_decoding_processes_end_with_the_process_that_began_them(stopped):
     script = subprocess.Popen([sys.executable, str(HERE / "decoding_parent.py")], stdout=subprocess.PIPE, text=True)
+    children = []
     try:
         children = [psutil.Process(int(pid)) for pid in script.stdout.readline().split()]
         assert children
         for child in children if stopped else ():
+            until = time.monotonic() + 60
+            while os.getpgid(child.pid) != child.pid:  # it is tied then
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            time.sleep(0.05)
             child.suspend()
         os.kill(script.pid, signal.SIGKILL)  # it can tell nobody
         script.wait()
@@ -107,6 +114,9 @@ def test_decoding_processes_end_with_the_process_that_began_them(stopped):
         script.kill()
         script.stdout.close()
         script.wait()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def test_a_script_without_a_main_guard_is_told_so_and_does_not_hang(tmp_path):

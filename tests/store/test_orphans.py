@@ -58,7 +58,10 @@ def family():
 
 
 def is_over(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_for(condition, timeout_s: float = 20):
@@ -86,8 +89,7 @@ def test_it_lives_as_long_as_that_does(family):
     time.sleep(0.5)
     assert child.is_running()
     child.resume()
-    time.sleep(0.2)
-    assert child.status() == psutil.STATUS_SLEEPING
+    wait_for(lambda: child.status() == psutil.STATUS_SLEEPING)
     assert parent.poll() is None
 
 
@@ -137,7 +139,14 @@ def test_one_whose_files_are_not_shown_is_left_alone():
     assert left.stdout == b"tied\n"
 
 
-@pytest.mark.parametrize("line", ["", "x:y", "1"])
+def test_where_there_is_no_lifeline_nothing_is_tied(monkeypatch):
+    tie("")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    tie("1:2")
+    assert lifeline.__wrapped__() == ""
+
+
+@pytest.mark.parametrize("line", ["x:y", "1"])
 def test_what_is_no_lifeline_is_refused(line):
     with pytest.raises(ValueError, match=r"invalid literal|not enough values"):
         tie(line)

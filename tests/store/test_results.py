@@ -120,6 +120,19 @@ def test_a_double_overwrites_itself(store):
     assert store.results.compact("probes") == 0
 
 
+def test_a_batch_is_held_from_its_writing_on_merged_or_not(store):
+    results = store.results
+    assert not results.holds("probes", "one")
+    for batch in ("one", "two"):
+        results.write("probes", batch, [make_probe_row(job_id=f"job-{batch}", batch_id=batch)])
+    assert results.holds("probes", "one")
+    assert not results.holds("cka", "one")
+    assert results.compact("probes") == 2
+    assert results.holds("probes", "one")
+    assert results.holds("probes", "two")
+    assert not results.holds("probes", "on")
+
+
 def test_nothing_yet(store):
     assert store.results.table("probes").schema.equals(PROBES)
     assert store.results.table("cka").num_rows == 0

@@ -90,6 +90,10 @@ class PoolFarm:
         self._excused[batch_id] += 1
         return True
 
+    def leave_out(self, worker: str, why: str) -> None:
+        """Use a worker no more."""
+        self.joined.leave_out(worker, why)
+
     def has_room(self, n_flying: int) -> bool:
         """Say that a worker may be free; a pool that follows the work learns that tasks wait."""
         self._waited_at = time.monotonic()
