@@ -254,12 +254,15 @@ class FaultyRun:
             if greedy is None:
                 self._doomed.remove(due)
                 self._tell(f"{due[1]}, which took more memory than it may, is dead")
-            elif due[0] <= now and greedy.state != "T":
+            elif due[0] <= now:
                 self._doomed.remove(due)
-                self._problem(
-                    f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}: "
-                    f"{greedy.where_it_is()}"
-                )
+                if greedy.state == "T":
+                    self._tell(f"{due[1]}, which is to take more memory than it may, is stopped, and takes none")
+                elif greedy.memory_bytes:  # none has one that is just ending
+                    self._problem(
+                        f"{greedy} has {greedy.memory_bytes:,} bytes, more than it may: {greedy.words}: "
+                        f"{greedy.where_it_is()}"
+                    )
 
     def _clean(self) -> None:
         for _, action in self._later:
