@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
+from drfarm.farm._exit_codes import read_codes_once
 from store.orphans import lifeline
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
@@ -33,6 +34,8 @@ _TIED = "drfarm.farm._tied"
 _IMPORTED_ONCE = [_TIED, "distributed", "probe", "torch"]
 """Workers are forked from one process that has imported these and done nothing else: they start at once."""
 
+_TRACKER = "resource_tracker"
+"""How Python's process begins that removes what killed workers leave behind; it, and who misses it, would warn."""
 _SLOW_FOLDERS = "Creating scratch directories is taking"
 """The library warns a person where that takes a second, as on a busy machine; nothing of ours is kept there."""
 
@@ -93,6 +96,7 @@ def configured(environment: Mapping[str, str], method: str) -> Iterator[None]:
         stack.enter_context(_environment(environment))
         if method == "forkserver":
             get_mp_context().set_forkserver_preload(_IMPORTED_ONCE)
+            read_codes_once()
         yield
 
 
@@ -113,19 +117,20 @@ def start_tracker() -> None:
 
     It is Python's own; for each killed worker it would warn on a person's screen that it has done so.
     """
-    with _environment(_unwarned("resource_tracker")):
+    with _environment(_unwarned(_TRACKER)):
         resource_tracker.ensure_running()
 
 
 def _of_workers(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of worker processes."""
-    return {**environment, LIFELINE: lifeline(), **_unwarned(_SLOW_FOLDERS)}
+    return {**environment, LIFELINE: lifeline(), **_unwarned(_SLOW_FOLDERS, _TRACKER)}
 
 
-def _unwarned(message: str) -> dict[str, str]:
+def _unwarned(*messages: str) -> dict[str, str]:
     """Return the variable that keeps a process from warnings that begin so, beside what is set already."""
-    given, quiet = os.environ.get("PYTHONWARNINGS"), f"ignore:{message}:UserWarning"
-    return {"PYTHONWARNINGS": f"{given},{quiet}" if given else quiet}
+    given = os.environ.get("PYTHONWARNINGS")
+    quiet = (f"ignore:{message}:UserWarning" for message in messages)
+    return {"PYTHONWARNINGS": ",".join([*([given] if given else []), *quiet])}
 
 
 class _ClosedConnections(logging.Filter):
