@@ -14,7 +14,7 @@ from drfarm.farm._deaths import MEMORY_REMEDY, Death, Deaths, Mortuary
 from drfarm.farm._given import Failure, Farm, T, Watch, Ways
 from drfarm.farm._versions import OtherVersions
 from drfarm.farm._waiting import Waiting
-from store import StoreError
+from store import StorageFailure, StoreError
 
 ATTEMPTS = 3
 """A batch that fails so often is quarantined."""
@@ -28,6 +28,9 @@ _FETCH_S = 60.0
 _NEWS_S, _LOCAL_NEWS_S = 3.0, 8.0
 """The cause of a worker's death is waited for so long; others go on meanwhile. Here it is told late where the machine
 is busy; of a host that is gone nobody tells."""
+_REST_S = 4.0
+"""A task rests so long before its second try, and twice as long before its third, where storage did not answer or was
+full: servers are started again, and disks emptied."""
 _END_S = 15.0
 """A worker that was to be ended and is not gone after so long is given no task any more."""
 
@@ -85,12 +88,14 @@ class _Feed(Generic[T]):
         self._flying: dict[Any, _Flight[T]] = {}
         self._landed: SimpleQueue[Any] = SimpleQueue()
         self._mourned: list[tuple[_Flight[T], float]] = []
+        self._resting: list[tuple[float, T, int]] = []
         self._shunned: set[str] = set()
         self._causes: dict[str, Death] = {}
 
     def run(self) -> None:
         """Run every task."""
-        while self._waiting or self._flying or self._mourned:
+        while self._waiting or self._flying or self._mourned or self._resting:
+            self._wake()
             self._hand_out()
             landed = self._next_landed()
             for future in landed:
@@ -101,6 +106,14 @@ class _Feed(Generic[T]):
                 self._take_back_lost()
             self._end_hung()
             self._bury()
+
+    def _wake(self) -> None:
+        """Let tasks be tried again that have rested."""
+        now = time.monotonic()
+        rested = [r for r in self._resting if r[0] <= now]
+        self._resting = [r for r in self._resting if r[0] > now]
+        for _, task, attempt in rested:
+            self._waiting.retry(task, attempt)
 
     def _hand_out(self) -> None:
         if not self._waiting or not self._farm.has_room(len(self._flying)):
@@ -156,7 +169,11 @@ class _Feed(Generic[T]):
                 self._too_large(flight, f"{reason(error, future.status)}. {MEMORY_REMEDY}", traceback_of(future))
             else:
                 self._give_up_or_retry(
-                    flight, reason(error, future.status), log=traceback_of(future), hopeless=not may_pass(error)
+                    flight,
+                    reason(error, future.status),
+                    log=traceback_of(future),
+                    hopeless=not may_pass(error),
+                    rests=isinstance(error, StorageFailure),
                 )
         future.release()
 
@@ -223,13 +240,23 @@ class _Feed(Generic[T]):
             self._waiting.retry(part, 1)
 
     def _give_up_or_retry(
-        self, flight: _Flight[T], why: str, *, log: str = "", hopeless: bool = False, at_once: bool = False
+        self,
+        flight: _Flight[T],
+        why: str,
+        *,
+        log: str = "",
+        hopeless: bool = False,
+        at_once: bool = False,
+        rests: bool = False,
     ) -> None:
         if flight.attempt >= ATTEMPTS or hopeless:
             self._made_by(flight.task)
             self._watch.failed(Failure(task=flight.task, error=why, attempts=flight.attempt, log=log))
         else:
             self._watch.retried(flight.task, why)
+            if rests:
+                self._resting.append((time.monotonic() + _REST_S * flight.attempt, flight.task, flight.attempt + 1))
+                return
             put_back = self._waiting.again if at_once else self._waiting.retry
             put_back(flight.task, flight.attempt + 1)
 

@@ -1,5 +1,6 @@
 """Feeding: what is tried again, halved, ended or given up, with workers that are played here. Quick: no process."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -162,7 +163,7 @@ class Told:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    for name in ("_LOOK_S", "_NEWS_S", "_LOCAL_NEWS_S", "_ON_ITS_WAY_S", "_END_S"):
+    for name in ("_LOOK_S", "_NEWS_S", "_LOCAL_NEWS_S", "_ON_ITS_WAY_S", "_END_S", "_REST_S"):
         monkeypatch.setattr(_feed, name, 0.02)
 
 
@@ -214,6 +215,17 @@ def test_a_batch_that_its_worker_had_written_before_it_died_is_done(oom):
     assert sorted(told.done) == ["other", "written"]
     assert [b for b, _ in told.retried] == ["other"]
     assert (told.counts["written"], told.counts["other"]) == (1, 2)
+
+
+def test_what_storage_refused_rests_before_each_try_and_others_go_on(monkeypatch):
+    monkeypatch.setattr(_feed, "_REST_S", 0.3)
+    refused = StorageFailure("it does not answer")
+    began = time.monotonic()
+    told = Told(Played(), [Task("mine", (refused, refused, "end")), *(Task(str(i)) for i in range(5))])
+    assert time.monotonic() - began >= 0.3 + 0.6
+    assert told.done[-1] == "mine"
+    assert told.counts["mine"] == 3
+    assert [b for b, _ in told.retried] == ["mine"] * 2
 
 
 def test_a_store_that_does_not_answer_whether_it_has_a_batch_leaves_the_next_try_to_tell():
