@@ -79,7 +79,7 @@ def dataset(files: Sequence[bytes], schema: pa.Schema) -> "pads.Dataset":
     import pyarrow.dataset as pads  # it imports pandas: a second that no worker needs
 
     form = pads.ParquetFileFormat()
-    return pads.FileSystemDataset([form.make_fragment(pa.py_buffer(f)) for f in files], schema, form)
+    return pads.FileSystemDataset([form.make_fragment(_owned(f)) for f in files], schema, form)
 
 
 def _digest_span(data: bytes | bytearray, name: str) -> tuple[int, int]:
@@ -113,3 +113,13 @@ def _not_what_was_written(name: str, why: str) -> Corrupt:
         f"{name} is not what was written: {why}. Run `drfarm store verify --discard`, then the study again: what is "
         "missing is computed anew."
     )
+
+
+def _owned(data: bytes) -> pa.Buffer:
+    """Copy bytes into memory of Arrow's own: its threads may free it when the process ends.
+
+    To free Python's bytes they need the interpreter, and the process aborts where that is over already.
+    """
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return buffer
