@@ -68,3 +68,22 @@ def test_the_library_still_has_these_words():
     from distributed.core import Server
 
     assert "Creating scratch directories is taking" in inspect.getsource(Server)
+
+
+@pytest.mark.parametrize(
+    ("modules", "words", "expected"),
+    [
+        ([], [], []),
+        ("site", ["--a"], ["--a"]),
+        (["site", "more"], [["--a"], ["--b"]], [[], ["--a"], ["--b"]]),
+    ],
+)
+def test_what_a_person_has_workers_load_is_loaded_after_ours(modules, words, expected):
+    import dask
+
+    given = {"distributed.worker.preload": modules, "distributed.worker.preload-argv": words}
+    with dask.config.set(given), configured(ONE_THREAD, METHOD), configured(ONE_THREAD, METHOD):
+        loaded = dask.config.get("distributed.worker.preload")
+        assert loaded[0] == "drfarm.farm._tied"
+        assert loaded[1:] == ([modules] if isinstance(modules, str) else modules)
+        assert dask.config.get("distributed.worker.preload-argv") == expected

@@ -253,7 +253,7 @@ class FaultyRun:
             greedy = seen(due[1])
             if greedy is None:
                 self._doomed.remove(due)
-                self._tell(f"{due[1]}, which took more memory than it may, is dead")
+                self._tell(f"{due[1]}, which was to take more memory than it may, is dead")
             elif due[0] <= now:
                 self._doomed.remove(due)
                 if greedy.state == "T":
