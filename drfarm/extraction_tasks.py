@@ -125,7 +125,7 @@ def run_extraction_task(task: ExtractionTask) -> ShardReport:
     ExtractError, InvalidRequest, StoreError
         As `extract.run_extraction`.
     """
-    open_store(task.store_url)
+    open_store(task.store_url, patient=True)
     options = task.options
     if options.decode_workers is None and DECODE_WORKERS in os.environ:
         options = replace(options, decode_workers=int(os.environ[DECODE_WORKERS]))

@@ -36,6 +36,9 @@ _UNSUPPORTED = (400, 405, 501)
 
 _PROBE = f"{_objects_claims.HIDDEN}/conditional-put"
 
+_answered: set[BucketAddress] = set()
+"""Buckets that this process has opened."""
+
 
 class Bucket:
     """Objects below a prefix of a bucket. Made by `store.objects`; its errors say what to do and hold no secret."""
@@ -47,8 +50,14 @@ class Bucket:
         self._conditional: bool | None = None
         self._deleting: Any = None
 
-    def check(self) -> None:
-        """Ask for one object, without patience: who mistyped an address should not wait.
+    def check(self, *, patient: bool = False) -> None:
+        """Ask for one object.
+
+        Parameters
+        ----------
+        patient
+            Whether a server that does not answer is waited for, as in all later work. One that has answered this
+            process before is; at first it is not, as who mistyped an address should not wait.
 
         Raises
         ------
@@ -57,9 +66,13 @@ class Bucket:
         """
         try:
             with self._translated("open the store", ""):
-                obstore.get(connected(self.address, FIRST), _PROBE)
+                if patient or self.address in _answered:
+                    self._body(_PROBE)
+                else:
+                    obstore.get(connected(self.address, FIRST), _PROBE)
         except NotFound:
-            return
+            pass
+        _answered.add(self.address)
 
     def get(self, key: str) -> bytes:
         """Return the object's bytes."""

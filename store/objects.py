@@ -120,16 +120,22 @@ class ObstoreObjects:
     def __repr__(self) -> str:
         return f"ObstoreObjects({self._url!r})"
 
-    def check(self) -> None:
+    def check(self, *, patient: bool = False) -> None:
         """Make sure that a bucket is there and the credentials are right; a disk is looked at when it is opened.
+
+        Parameters
+        ----------
+        patient
+            Whether a server that does not answer is waited for, as in all later work; one that has answered this
+            process before is in any case.
 
         Raises
         ------
         StorageFailure
-            If they are not, or the server does not answer within a few seconds.
+            If they are not, or the server does not answer: within a few seconds, or a minute if ``patient``.
         """
         if self._bucket is not None:
-            self._bucket.check()
+            self._bucket.check(patient=patient)
 
     def get(self, key: str) -> bytes:
         """Return the object's bytes."""
@@ -230,8 +236,8 @@ def _hidden(key: str) -> bool:
     return key.startswith(f"{HIDDEN}/")
 
 
-def open_objects(url: str | Path, *, create: bool = False) -> ObstoreObjects:
-    """Open the root at ``url``: a local path or an address such as ``s3://bucket/prefix``.
+def open_objects(url: str | Path, *, create: bool = False, patient: bool = False) -> ObstoreObjects:
+    """Open the root at ``url``: a local path or an address such as ``s3://bucket/prefix``; ``patient`` as in `check`.
 
     Raises
     ------
@@ -248,5 +254,5 @@ def open_objects(url: str | Path, *, create: bool = False) -> ObstoreObjects:
     if "://" not in text:
         text = str(Path(text).expanduser().absolute())
     objects = ObstoreObjects(text, create=create)
-    objects.check()
+    objects.check(patient=patient)
     return objects

@@ -121,7 +121,7 @@ def _study_object(name: str) -> str:
     return f"studies/{check_name('study', name)}.json"
 
 
-def open_store(url: str | Path, *, create: bool = False) -> Store:
+def open_store(url: str | Path, *, create: bool = False, patient: bool = False) -> Store:
     """Open the store at ``url``.
 
     Parameters
@@ -130,6 +130,9 @@ def open_store(url: str | Path, *, create: bool = False) -> Store:
         A local path or an address such as ``s3://bucket/prefix``.
     create
         Make an empty store where there is none.
+    patient
+        Whether the server of a bucket that does not answer is waited for, a minute instead of a few seconds: for who
+        knows that it is there. One that has answered this process before is waited for in any case.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def open_store(url: str | Path, *, create: bool = False) -> Store:
     StorageFailure
         If the place can't be reached or written.
     """
-    objects = open_objects(url, create=create)
+    objects = open_objects(url, create=create, patient=patient)
     try:
         data = objects.get(_MARK)
     except NotFound:

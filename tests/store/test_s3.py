@@ -253,6 +253,19 @@ def test_what_is_wrong_is_said_at_once(server, url, monkeypatch, changes, addres
     assert not server.objects
 
 
+def test_only_a_server_that_nobody_knows_yet_is_not_waited_for(server, url):
+    away = [("GET", 503)] * 4
+    server.fail = [*away]
+    with pytest.raises(StorageFailure, match=r"failed \(SlowDown\): could not open the store"):
+        open_objects(url)
+    server.fail = [*away]
+    open_objects(url, patient=True)
+    assert not server.fail
+    server.fail = [*away]
+    open_objects(url)  # it has answered this process
+    assert not server.fail
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
