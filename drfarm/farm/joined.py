@@ -243,8 +243,9 @@ def joined_farm(
     InvalidRequest
         If nothing answers at the address, certificates do not fit, no worker fits, or versions differ.
     """
-    from distributed import Client
     from distributed.versions import VersionMismatchWarning
+
+    from drfarm.farm._returning import ReturningClient
 
     check_encrypted(check_address(address), tls=tls, insecure=insecure)
     security = security_of(tls, "client")
@@ -256,7 +257,9 @@ def joined_farm(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", VersionMismatchWarning)  # versions are compared below
                 client = stack.enter_context(
-                    Client(address, timeout=max(patience_s, _CONNECT_S), set_as_default=False, security=security)
+                    ReturningClient(
+                        address, timeout=max(patience_s, _CONNECT_S), set_as_default=False, security=security
+                    )
                 )
         except (OSError, TimeoutError, ValueError) as e:
             raise InvalidRequest(why_not_joined(e, address, tls=tls)) from e
