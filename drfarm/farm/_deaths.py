@@ -22,6 +22,8 @@ _DUMP_S = 1.0
 """A worker that hangs has so long to write where; then it is killed."""
 _ANSWER_S = 3.0
 """A worker that does not hang answers within this."""
+_ASK_S = 5.0
+"""Asking a cluster to tell of deaths is waited for so long: it waits for every nanny that starts just then."""
 _MOST_KEPT = 1000
 
 
@@ -114,7 +116,8 @@ class Deaths:
         self._watched = connection
         with contextlib.suppress(Exception):
             client.subscribe_topic(TOPIC, self._told)
-        have_told(client, native=not self.farm.blames_lost)
+        asked = _aside(lambda: have_told(client, native=not self.farm.blames_lost))
+        asked.join(_ASK_S)
 
     def of(self, worker: str) -> Death | None:
         """Return how the worker at an address died; None as long as nothing is known."""
@@ -169,9 +172,9 @@ def have_told(client: Any, *, native: bool) -> None:
     from drfarm.farm._last_words import NannyTells, WorkerWrites
 
     # Workers that can't do it, or have no nanny, still work: only less is known of how they die.
-    with contextlib.suppress(Exception):
-        client.register_plugin(NannyTells())
-        client.register_plugin(WorkerWrites(native=native))
+    for plugin in (NannyTells(), WorkerWrites(native=native)):
+        with contextlib.suppress(Exception):
+            client.register_plugin(plugin)
 
 
 def end_process(pid: int) -> None:
@@ -188,14 +191,16 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _aside(call: Callable[[], object]) -> None:
-    """Make a call that may never return, in a thread that nobody waits for."""
+def _aside(call: Callable[[], object]) -> threading.Thread:
+    """Make a call that may never return, in a thread that nobody has to wait for."""
 
     def quietly() -> None:
         with contextlib.suppress(Exception):
             call()
 
-    threading.Thread(target=quietly, daemon=True).start()
+    thread = threading.Thread(target=quietly, daemon=True)
+    thread.start()
+    return thread
 
 
 def _has_begun(key: str, dask_worker: Any) -> bool:
