@@ -1,13 +1,12 @@
 """Write a figure to disk: the same bytes for the same figure, whole files or none."""
 
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from aggregate.errors import InvalidOption
+from store.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,22 +57,8 @@ def save_figure(fig: "Figure", path_stem: str | Path, formats: Sequence[FigureFo
         buffer = io.BytesIO()
         with rc_context({"svg.hashsalt": _SVG_SALT}):
             fig.savefig(buffer, format=suffix, dpi=_DPI, metadata=_METADATA[suffix])
-        paths.append(_write(stem.with_name(f"{stem.name}.{suffix}"), buffer.getvalue()))
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        with whole_file(path) as partial:
+            partial.write_bytes(buffer.getvalue())
+        paths.append(path)
     return paths
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Write to a neighbour and rename it: a reader sees the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes files for the owner alone; 0o666 less the umask is what open() would have given.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path

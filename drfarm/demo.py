@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from drfarm.progress import Reporter
 from extract import DatasetSpec, ModelSpec, load_model, make_transform, open_samples, transform_version
 from store import InvalidRequest
+from store.whole_file import whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -102,9 +103,8 @@ def _pretrain(file: Path, reporter: Reporter) -> float:
     network.eval()
     with torch.inference_mode():
         accuracy = (network(test[0]).argmax(1) == test[1]).double().mean().item()
-    partial = file.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, partial)
-    partial.replace(file)
+    with whole_file(file) as partial:
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, partial)
     return float(accuracy)
 
 

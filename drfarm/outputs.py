@@ -14,6 +14,7 @@ from drfarm.planning import StudyPlan
 from drfarm.targets import Target
 from store import InvalidRequest, Store, open_store
 from store.schema import CKA, PROBES
+from store.whole_file import whole_file
 
 FORMATS: tuple[aggregate.Format, ...] = ("csv", "md", "tex")
 _WIDE = ("class_accuracy", "predicted_count")
@@ -107,13 +108,9 @@ def write_text(file: Path, text: str) -> Path:
 
 def write_bytes(file: Path, data: bytes) -> Path:
     """Write a file at once: a reader sees the old one or the new one."""
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        try:
+        with whole_file(file) as partial:
             partial.write_bytes(data)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as e:
         raise InvalidRequest(f"{file} can't be written: {e.strerror}. Choose another place with -o.") from e
     return file

@@ -19,6 +19,7 @@ from store.errors import InvalidRequest, StoreError, UnknownName
 from store.root import Store
 from store.schema import KINDS, Kind
 from store.timings import BatchTiming
+from store.whole_file import whole_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +60,14 @@ def export_archive(store: Store, file: Path, *, study: str | None = None, featur
         If something is not what was written; the message names it.
     """
     ids, names = _wanted(store, study)
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        try:
+        with whole_file(file) as partial:
             writer = ArchiveWriter(partial, file.name)
             try:
                 done = _export(store, writer, ids, names, study, features=features)
             except BaseException:
                 writer.abandon()
                 raise
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as e:
         if isinstance(e, StoreError) or e.errno is None:
             raise
