@@ -5,6 +5,7 @@ Run by hand as root: ``pytest tests/faults/network.py``.
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -90,6 +91,7 @@ class Cluster:
         self._hosts, self.origin, self.folder = hosts, undisturbed, folder
         self._starts = folder / "starts.jsonl"
         self._n = 0
+        self._drivers: list[subprocess.Popen] = []
         subprocess.run(["cp", "-r", undisturbed / "store", folder / "store"], check=True)
         self.scheduler = self.start_scheduler()
         self.workers = {host: self.start_worker(host) for host in ("w1", "w2")}
@@ -111,7 +113,9 @@ class Cluster:
         self._n += 1
         words = ["probe", self.origin / "study.yaml", "--store", self.folder / "store", "--scheduler", ADDRESS]
         words += ["--tls", self.origin / "tls", "--patience", patience]
-        return self._hosts.run("s", [*DRIVER, *words], self.folder / f"driver{self._n}.log")
+        log = self.folder / f"driver{self._n}.log"
+        self._drivers.append(self._hosts.run("s", [*DRIVER, *words], log, PYTHONFAULTHANDLER="1"))
+        return self._drivers[-1]
 
     def command(self, host: str, name: str, *words: object, tls: str = "tls", **own: str) -> subprocess.Popen:
         return self._hosts.run(host, [*COMMAND, *words, "--tls", self.origin / tls], self.folder / f"{name}.log", **own)
@@ -129,12 +133,21 @@ class Cluster:
         """Wait until something holds; return when it first did."""
         until = time.time() + within_s
         while not condition():
-            assert time.time() < until, f"{what} did not come about; " + self.everything()
+            if time.time() > until:
+                self.end_drivers()
+                raise AssertionError(f"{what} did not come about; " + self.everything())
             time.sleep(0.1)
         return time.time()
 
+    def end_drivers(self) -> None:
+        """End drivers that still run; each writes into its log where its threads are."""
+        for driver in self._drivers:
+            if driver.poll() is None:
+                driver.send_signal(signal.SIGABRT)
+                driver.wait(30)
+
     def everything(self) -> str:
-        return "\n".join(f"--- {p.name}\n{p.read_text()[-1500:]}" for p in sorted(self.folder.glob("*.log")))
+        return "\n".join(f"--- {p.name}\n{p.read_text()[-6000:]}" for p in sorted(self.folder.glob("*.log")))
 
     def assert_complete(self, driver: subprocess.Popen, *, within_s: float = 300) -> str:
         assert driver.wait(within_s) == 0, self.everything()
